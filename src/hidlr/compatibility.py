@@ -1,0 +1,129 @@
+"""Which base optimizers can be tuned, and what is wrong with those that cannot."""
+
+import warnings
+from typing import Any
+
+import torch
+from torch.optim.optimizer import Optimizer
+
+from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
+
+__all__ = ["check_groups", "check_optimizer"]
+
+_OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
+_REFUSED = {
+    "Adafactor": "its step is not proportional to lr (relative step sizes): pass AdamW",
+    "LBFGS": "its step comes from a line search of its own: pass SGD or AdamW",
+    "Rprop": _OWN_RATE.format(instead="SGD"),
+    "ASGD": "its rate decays inside its own state, so a change of lr takes effect a step late: pass SGD",
+    "SparseAdam": "sparse gradients cannot be placed along a dense step: use sparse=False and Adam",
+    "Prodigy": _OWN_RATE.format(instead="AdamW"),
+    "DoG": _OWN_RATE.format(instead="SGD"),
+    "LDoG": _OWN_RATE.format(instead="SGD"),
+    "DoWG": _OWN_RATE.format(instead="SGD"),
+    "DAdaptAdam": _OWN_RATE.format(instead="AdamW"),
+    "DAdaptSGD": _OWN_RATE.format(instead="SGD"),
+    "DAdaptAdaGrad": _OWN_RATE.format(instead="Adagrad"),
+    "DAdaptLion": _OWN_RATE.format(instead="Lion"),
+    "DAdaptAdan": _OWN_RATE.format(instead="Adan"),
+    "DAdaptAdanIP": _OWN_RATE.format(instead="Adan"),
+}
+
+
+def check_optimizer(optimizer: Any) -> Optimizer:
+    """The torch optimizer whose steps will be tuned; wrappers that hold one are opened.
+
+    Raises:
+        InputTypeError: not a torch optimizer.
+        UnsupportedOptimizerError: its steps are not linear in ``lr``, or it sets its own rate.
+        InputError: it maximizes.
+    """
+    if not isinstance(optimizer, Optimizer):
+        raise InputTypeError(
+            f"HiDLR takes a torch.optim.Optimizer, not {type(optimizer).__name__}: build one first, e.g. "
+            "torch.optim.AdamW(hidlr.param_groups(model, by='role'))"
+        )
+    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
+        optimizer = optimizer.optimizer
+    for kind in type(optimizer).__mro__:
+        if kind.__name__ in _REFUSED:
+            raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {_REFUSED[kind.__name__]}")
+        if "schedulefree" in kind.__name__.lower():
+            raise UnsupportedOptimizerError(
+                f"{type(optimizer).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
+                "steps is not where it evaluates; pass its plain counterpart"
+            )
+    for index, group in enumerate(optimizer.param_groups):
+        if group.get("maximize"):
+            raise InputError(
+                f"group {index} maximizes: hidlr lowers a loss; pass maximize=False and the negated objective"
+            )
+        if "d_coef" in group or ("d" in group and "d0" in group):
+            raise UnsupportedOptimizerError(
+                f"{type(optimizer).__name__} cannot be tuned: {_OWN_RATE.format(instead='its plain counterpart')}"
+            )
+        rate = group.get("lr")
+        if rate is None:
+            raise UnsupportedOptimizerError(
+                f"{type(optimizer).__name__} cannot be tuned: its group {index} has no lr that scales the step"
+            )
+    return optimizer
+
+
+def check_groups(optimizer: Optimizer) -> list[str]:
+    """Names of the optimizer's groups; unnamed and repeated ones are given names in place, and reported.
+
+    Raises:
+        InputError: a negative or non-finite rate, or a parameter in two groups.
+    """
+    owner: dict[int, int] = {}
+    names: list[str] = []
+    changed: list[str] = []
+    for index, group in enumerate(optimizer.param_groups):
+        for parameter in group["params"]:
+            if owner.setdefault(id(parameter), index) != index:
+                raise InputError(
+                    f"groups {owner[id(parameter)]} and {index} share a parameter of shape {tuple(parameter.shape)}: "
+                    "each belongs to one group"
+                )
+        rate = float(group["lr"])
+        if not 0 <= rate < float("inf"):
+            raise InputError(
+                f"group {group.get('name', index)!r} has lr={rate}: give a finite rate of at least 0 (any start will do)"
+            )
+        name = group.get("name")
+        if not isinstance(name, str) or not name or name in names:
+            fallback = "all" if len(optimizer.param_groups) == 1 else f"group_{index}"
+            base = name if isinstance(name, str) and name else fallback
+            new, number = base, 1
+            taken = {other.get("name") for other in optimizer.param_groups} | set(names)
+            while new in taken:
+                number += 1
+                new = f"{base}_{number}"
+            changed.append(f"{index}: {name!r} -> {new!r}")
+            group["name"] = name = new
+        names.append(name)
+    # A single unnamed group is the plain `AdamW(model.parameters())`: nothing to get wrong.
+    if changed and len(names) > 1:
+        warnings.warn(
+            f"groups without a name of their own were named ({', '.join(changed[:5])}"
+            f"{', ...' if len(changed) > 5 else ''}): rates are saved by name, so name them with "
+            "hidlr.param_groups or a 'name' key in each group",
+            HidlrWarning,
+            stacklevel=4,
+        )
+    return names
+
+
+def check_dense(parameters: list[torch.Tensor]) -> None:
+    """Refuse gradients that cannot be placed along a dense step.
+
+    Raises:
+        UnsupportedOptimizerError: a gradient is sparse.
+    """
+    for parameter in parameters:
+        if parameter.grad is not None and parameter.grad.is_sparse:
+            raise UnsupportedOptimizerError(
+                f"a parameter of shape {tuple(parameter.shape)} has a sparse gradient, which cannot be tuned: "
+                "build its embedding with sparse=False"
+            )

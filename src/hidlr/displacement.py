@@ -1,0 +1,87 @@
+"""Where one base step began and ended; puts the parameters anywhere along it, group by group."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from hidlr.errors import InputError
+
+__all__ = ["Displacement"]
+
+
+class Displacement:
+    """The move of every group in one base step, w' - w, in units of that step.
+
+    A point is one number xi per group: the group's parameters at ``w + xi (w' - w)``, so that 0 is
+    where the step began and 1 where it ended. Both ends are kept as copies and set back by copying:
+    adding and subtracting would drift. Weight decay, momentum and clipping are inside the move as
+    they are in the real step, and nothing is divided by a rate that may be 0.
+
+    Construct it before the base step, call `slopes` after it while the gradients still stand, and
+    `finish` before the first `place`. Holds one copy of the parameters, two after `finish`.
+
+    Args:
+        groups: the parameters of each group; those the step will not move may be left out.
+    """
+
+    def __init__(self, groups: Sequence[Sequence[Tensor]]) -> None:
+        self._parameters = [list(group) for group in groups]
+        self._start = [_copies(group) for group in self._parameters]
+        self._end: list[list[Tensor]] | None = None
+        self._at = [1.0] * len(self._parameters)
+
+    @torch.no_grad()
+    def slopes(self) -> list[float]:
+        """Slope of each group, b_k = -G_k . (w' - w)_k (loss per unit xi); positive is descent.
+
+        Products are summed in float64. Entries without a gradient count as 0; a group whose
+        parameters did not move at all gets nan.
+        """
+        sums: list[Tensor] = []
+        for parameters, starts in zip(self._parameters, self._start, strict=True):
+            total = torch.zeros((), dtype=torch.float64)
+            moved = torch.zeros((), dtype=torch.bool)
+            for parameter, start in zip(parameters, starts, strict=True):
+                move = parameter - start
+                moved = moved.to(move.device) | move.any()
+                if parameter.grad is not None:
+                    total = total.to(move.device) - (parameter.grad * move).sum(dtype=torch.float64)
+            sums.append(torch.where(moved, total.to(moved.device), torch.nan))
+        # One transfer for all groups: reading each on its own would wait for the device K times.
+        device = sums[0].device if sums else None
+        slopes: list[float] = torch.stack([value.to(device) for value in sums]).tolist() if sums else []
+        return slopes
+
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Take the parameters as they stand as the end of the step."""
+        self._end = [_copies(group) for group in self._parameters]
+        self._at = [1.0] * len(self._parameters)
+
+    @torch.no_grad()
+    def place(self, point: Sequence[float]) -> None:
+        """Put each group at its xi; 0 and 1 are exact copies of the step's two ends.
+
+        Args:
+            point: xi of each group (units of the base step).
+
+        Raises:
+            InputError: the point has not one entry per group, or `finish` was not called.
+        """
+        if self._end is None:
+            raise InputError("place() before finish(): the end of the step is not known yet")
+        if len(point) != len(self._parameters):
+            raise InputError(f"a point needs {len(self._parameters)} entries, one per group; got {len(point)}")
+        for index, xi in enumerate(point):
+            if xi == self._at[index] or not self._parameters[index]:
+                continue
+            source = self._end if xi == 1.0 else self._start
+            torch._foreach_copy_(self._parameters[index], source[index])
+            if xi not in (0.0, 1.0):
+                torch._foreach_lerp_(self._parameters[index], self._end[index], xi)
+            self._at[index] = xi
+
+
+def _copies(tensors: list[Tensor]) -> list[Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]

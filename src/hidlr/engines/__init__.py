@@ -1,0 +1,22 @@
+"""From one step's measurements to the rates of the next: the rules, behind one small protocol."""
+
+from hidlr.engines.calibrated import Calibrated
+from hidlr.engines.estimators import AxisEstimator, Estimator, FullEstimator, RandomEstimator
+from hidlr.engines.fixed import Fixed
+from hidlr.engines.paper import Paper
+from hidlr.engines.protocol import Decision, Engine, Finding, Measure, StepView
+
+__all__ = [
+    "AxisEstimator",
+    "Calibrated",
+    "Decision",
+    "Engine",
+    "Estimator",
+    "Finding",
+    "Fixed",
+    "FullEstimator",
+    "Measure",
+    "Paper",
+    "RandomEstimator",
+    "StepView",
+]

@@ -1,0 +1,149 @@
+"""Losses at a plan's points: no gradient, the same random state each time, everything set back."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Self
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+
+from hidlr.displacement import Displacement
+from hidlr.errors import ClosureError, InputError, InputTypeError
+from hidlr.plans import Point
+from hidlr.probe.surroundings import Surroundings
+
+__all__ = ["Closure", "Probe"]
+
+Closure = Callable[[], Tensor]
+"""Computes the loss of the step's own batch, forward only."""
+
+
+class Probe:
+    """Measures losses along a displacement, as a context manager; on leaving, no trace but the placement.
+
+    Each point starts from the same random state, buffers and modes, so that dropout draws the same
+    masks. On an exception inside, the parameters are put back where the base step left them.
+
+    Args:
+        displacement: a finished displacement.
+        closures: one, or one per accumulated micro-batch; their losses are added.
+        parameters: the tuned parameters, whose gradients are put aside meanwhile.
+        known: modules seen at earlier probes.
+
+    Attributes:
+        points: every point measured so far.
+        losses: their losses, float64.
+        forwards: closures run.
+        rounding: the relative rounding error of one loss, from the dtype the closures return.
+    """
+
+    def __init__(
+        self,
+        displacement: Displacement,
+        closures: Closure | Sequence[Closure],
+        parameters: Iterable[Tensor],
+        known: "WeakSet[nn.Module] | None" = None,
+    ) -> None:
+        self._displacement = displacement
+        self._closures = as_closures(closures)
+        self._parameters = list(parameters)
+        self._known: WeakSet[nn.Module] = WeakSet() if known is None else known
+        self._surroundings: Surroundings | None = None
+        self.points: list[Point] = []
+        self.losses: list[float] = []
+        self.forwards = 0
+        self.rounding = 0.0
+
+    def __enter__(self) -> Self:
+        self._displacement.finish()
+        self._surroundings = Surroundings(self._parameters, self._closures, self._known)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self.points:
+            self._displacement.place([1.0] * len(self.points[0]))
+        if self._surroundings is not None:
+            self._surroundings.close()
+
+    def measure(self, points: Sequence[Point]) -> list[float]:
+        """The loss at each point, float64, in order; several closures are added.
+
+        Raises:
+            ClosureError: the closure ran a backward pass.
+            InputTypeError: it returned something other than a tensor.
+            InputError: it returned a tensor of more than one entry.
+        """
+        if self._surroundings is None:
+            raise InputError("measure() outside the probe's with-block")
+        sums: list[Tensor] = []
+        for point in points:
+            self.points.append(point)
+            self._displacement.place(point)
+            total = torch.zeros((), dtype=torch.float64)
+            for closure in self._closures:
+                total = total + self._loss(closure).to(total.device)
+            self._surroundings.set_back()
+            sums.append(total)
+        losses: list[float] = torch.stack(sums).tolist() if sums else []
+        self.losses += losses
+        return losses
+
+    def _loss(self, closure: Closure) -> Tensor:
+        assert self._surroundings is not None
+        try:
+            with torch.no_grad():
+                loss = closure()
+        except RuntimeError as error:
+            if "does not require grad" not in str(error):
+                raise
+            raise ClosureError(_BACKWARD) from error
+        self.forwards += 1
+        if self._surroundings.grads_appeared():
+            raise ClosureError(_BACKWARD)
+        if not isinstance(loss, Tensor):
+            raise InputTypeError(
+                f"the closure returned {type(loss).__name__} {loss!r}: return the loss tensor itself, as in "
+                "`lambda: loss_fn(model(x), y)`, without .item()"
+            )
+        if loss.numel() != 1:
+            raise InputError(
+                f"the closure returned a tensor of shape {tuple(loss.shape)}: return a scalar, e.g. loss.mean()"
+            )
+        if loss.dtype.is_floating_point:
+            self.rounding = max(self.rounding, torch.finfo(loss.dtype).eps)
+        # One zero-dimensional float64 number; a device that has no float64 is read through the CPU.
+        loss = loss.detach().reshape(())
+        return loss.to(torch.float64) if loss.device.type != "mps" else loss.cpu().to(torch.float64)
+
+    def noise(self, loss: float) -> float:
+        """The rounding error of one measured loss (loss)."""
+        return self.rounding * abs(loss) if math.isfinite(loss) else math.inf
+
+
+_BACKWARD = (
+    "the closure needs gradients (it calls backward or autograd.grad): tuner.step wants a forward-only closure, "
+    "`lambda: loss_fn(model(x), y)`; keep loss.backward() in the training loop, and wrap a loss that "
+    "differentiates with respect to its inputs in torch.enable_grad()"
+)
+
+
+def as_closures(closures: Closure | Sequence[Closure]) -> list[Closure]:
+    """One closure or several as a list.
+
+    Raises:
+        InputTypeError: something that cannot be called, such as the loss itself.
+        InputError: an empty list.
+    """
+    items = [closures] if callable(closures) else list(closures) if isinstance(closures, Sequence) else None
+    if items is None or not all(callable(item) for item in items):
+        raise InputTypeError(
+            f"tuner.step takes a callable that computes the loss (or a list of them), not "
+            f"{type(closures).__name__}: pass `lambda: loss_fn(model(x), y)`"
+        )
+    if not items:
+        raise InputError("tuner.step got an empty list of closures: pass one per micro-batch of the step")
+    return items

@@ -1,0 +1,158 @@
+"""What a forward pass changes besides its result: random states, buffers, modes, gradients."""
+
+import functools
+import random
+import sys
+import types
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_pre_hook
+
+__all__ = ["RandomState", "Surroundings", "modules_reached"]
+
+
+class RandomState:
+    """The random state of Python, numpy (if loaded), the CPU and the given devices, to set back.
+
+    Args:
+        devices: devices of the parameters; the CPU is always included.
+    """
+
+    def __init__(self, devices: Iterable[torch.device]) -> None:
+        self._python = random.getstate()
+        numpy = sys.modules.get("numpy")
+        self._numpy = numpy.random.get_state() if numpy is not None else None
+        self._cpu = torch.get_rng_state()
+        self._devices = {
+            device: torch.get_device_module(device).get_rng_state(*_index(device))
+            for device in devices
+            if device.type not in ("cpu", "meta")
+        }
+
+    def set_back(self) -> None:
+        """Make every generator continue from the moment this was taken."""
+        random.setstate(self._python)
+        if self._numpy is not None:
+            sys.modules["numpy"].random.set_state(self._numpy)
+        torch.set_rng_state(self._cpu)
+        for device, state in self._devices.items():
+            torch.get_device_module(device).set_rng_state(state, *_index(device))
+
+
+class Surroundings:
+    """Keeps all that a closure may touch besides the tuned parameters, and sets it back.
+
+    Modules are found in what the closure reaches (cells, globals, bound objects) and, for those
+    hidden deeper, by a forward pre-hook that sees each module just before it runs. Their buffers and
+    training flags are set back after each point; a buffer is written only if it did change.
+
+    Args:
+        parameters: the tuned parameters; their gradients are put aside until `close`.
+        closures: the callables about to be run.
+        known: modules seen at earlier probes; this one's are added to it.
+    """
+
+    def __init__(
+        self, parameters: Iterable[Tensor], closures: Iterable[Callable[[], Any]], known: "WeakSet[nn.Module]"
+    ) -> None:
+        self._parameters = list(parameters)
+        self._known = known
+        self._modes: dict[nn.Module, bool] = {}
+        self._buffers: list[tuple[nn.Module, dict[str, tuple[Tensor, Tensor, int]]]] = []
+        self._random = RandomState({parameter.device for parameter in self._parameters})
+        self._grads = [parameter.grad for parameter in self._parameters]
+        self._flags = [parameter.requires_grad for parameter in self._parameters]
+        for parameter in self._parameters:
+            parameter.grad = None
+        for module in {*known, *(found for closure in closures for found in modules_reached(closure))}:
+            self._remember(module)
+        self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
+
+    def _remember(self, root: nn.Module) -> None:
+        if root in self._modes:
+            return
+        self._known.add(root)
+        for module in root.modules():
+            if module in self._modes:
+                continue
+            self._modes[module] = module.training
+            buffers = {
+                name: (buffer, buffer.detach().clone(), buffer._version)
+                for name, buffer in module._buffers.items()
+                if buffer is not None
+            }
+            if buffers:
+                self._buffers.append((module, buffers))
+
+    def set_back(self) -> None:
+        """Random states, buffers and modes as they were at the start."""
+        self._random.set_back()
+        for module, training in self._modes.items():
+            module.training = training
+        for module, buffers in self._buffers:
+            for name, (buffer, copy, version) in buffers.items():
+                if buffer._version != version:
+                    with torch.no_grad():
+                        buffer.copy_(copy)
+                    buffers[name] = (buffer, copy, buffer._version)
+                if module._buffers.get(name) is not buffer:
+                    module._buffers[name] = buffer
+
+    def grads_appeared(self) -> bool:
+        """Whether the closure has run a backward pass into a tuned parameter."""
+        return any(parameter.grad is not None for parameter in self._parameters)
+
+    def close(self) -> None:
+        """Set everything back, gradients and their flags included, and stop watching modules."""
+        self._hook.remove()
+        self.set_back()
+        for parameter, grad, flag in zip(self._parameters, self._grads, self._flags, strict=True):
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
+            parameter.grad = grad
+
+
+def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
+    """The modules that a callable refers to: itself, cells, used globals, partial arguments, bound object.
+
+    Example:
+        >>> model = nn.Linear(2, 1)
+        >>> next(modules_reached(lambda: model(torch.ones(2)))) is model
+        True
+    """
+    todo: list[Any] = [function]
+    seen: set[int] = set()
+    while todo:
+        item = todo.pop()
+        if id(item) in seen:
+            continue
+        seen.add(id(item))
+        if isinstance(item, nn.Module):
+            yield item
+        elif isinstance(item, functools.partial):
+            todo += [item.func, *item.args, *item.keywords.values()]
+        elif isinstance(item, types.MethodType):
+            todo += [item.__func__, item.__self__]
+            todo += [value for value in vars(item.__self__).values() if isinstance(value, nn.Module)] if hasattr(
+                item.__self__, "__dict__"
+            ) else []
+        elif isinstance(item, types.FunctionType):
+            todo += [cell.cell_contents for cell in item.__closure__ or () if _filled(cell)]
+            todo += item.__defaults__ or ()
+            todo += [item.__globals__[name] for name in item.__code__.co_names if name in item.__globals__]
+
+
+def _filled(cell: types.CellType) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018  (an empty cell raises)
+    except ValueError:
+        return False
+    return True
+
+
+def _index(device: torch.device) -> tuple[torch.device, ...]:
+    return () if device.type == "mps" else (device,)

@@ -1,0 +1,452 @@
+"""The controller: beside an untouched optimizer, in the slot of ``scheduler.step()``."""
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from hidlr.compatibility import check_dense, check_groups, check_optimizer
+from hidlr.displacement import Displacement
+from hidlr.engines import Calibrated, Decision, Engine, Estimator, Paper, RandomEstimator, StepView
+from hidlr.errors import HidlrWarning, InputError, StateError
+from hidlr.history import GroupRecord, History, StepRecord
+from hidlr.influence import Influence
+from hidlr.probe import Closure, Probe
+from hidlr.reports import Summary, summary
+from hidlr.schedules import Composed, Horizon, read_rate, write_rate
+
+__all__ = ["HiDLR"]
+
+_STATE_VERSION = 1
+
+
+class HiDLR:
+    """Sets the rate of every parameter group from the loss's curvature along the optimizer's own steps.
+
+    Call `step` after ``optimizer.step()``. On due steps it measures the loss at a few points along the
+    step just taken, chooses rates, and places the parameters where the step would have led at those
+    rates; on all others it only moves the schedule on. The base optimizer steps exactly once.
+
+    Args:
+        optimizer: any torch optimizer whose step is linear in ``lr``; its rates are only a start.
+        total_steps: number of optimizer steps of the run. None: the end is unknown, rates are constant.
+        schedule: factor on the tuned rates: "linear" (to 0), "cosine", "constant", or a callable of
+            progress in [0, 1].
+        scheduler: a torch LR scheduler to compose with instead; go on stepping it yourself.
+        overhead: share of the training's compute that probing may add.
+        every: fixes the period of probes instead (optimizer steps).
+        engine: the rule; None is `engines.Calibrated`.
+        history: where records go; None keeps them in memory.
+
+    Raises:
+        InputTypeError: not an optimizer, or one that cannot be tuned (`UnsupportedOptimizerError`).
+        InputError: a value out of its range, groups that share a parameter, a negative rate.
+
+    Attributes:
+        history: one `StepRecord` per probe.
+
+    Example:
+        >>> model = torch.nn.Linear(3, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        >>> tuner = HiDLR(optimizer, total_steps=20)
+        >>> x, y = torch.randn(64, 3), torch.ones(64, 1)
+        >>> for _ in range(20):
+        ...     loss = ((model(x) - y) ** 2).mean()
+        ...     loss.backward()
+        ...     optimizer.step()
+        ...     record = tuner.step(lambda: ((model(x) - y) ** 2).mean())
+        ...     optimizer.zero_grad()
+        >>> bool(loss < 0.1)
+        True
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        *,
+        total_steps: int | None = None,
+        schedule: str | Callable[[float], float] = "linear",
+        scheduler: Any = None,
+        overhead: float = 0.1,
+        every: int | None = None,
+        engine: Engine | None = None,
+        history: History | None = None,
+    ) -> None:
+        self._optimizer = check_optimizer(optimizer)
+        self._names = check_groups(self._optimizer)
+        horizon = Horizon(schedule, total_steps)
+        self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
+        self._engine = engine or Calibrated(
+            self._names, overhead=overhead, total_steps=total_steps, every=every
+        )
+        self.history = History() if history is None else history
+        self._tuned = [read_rate(group) for group in self._optimizer.param_groups]
+        self._written = list(self._tuned)
+        self._taken = 0  # base steps so far
+        self._seen = 0  # of them, those that `step` has dealt with
+        self._displacement: Displacement | None = None
+        self._slopes: list[float] = []
+        self._step_rates: list[float] = []
+        self._modules: WeakSet[nn.Module] = WeakSet()
+        self._repeated = False  # whether the base point was measured twice already
+        self._disagreement = 0.0
+        self._bad_in_a_row = 0
+        self._warned: set[str] = set()
+        self._hooks = [
+            self._optimizer.register_step_pre_hook(self._before_step),
+            self._optimizer.register_step_post_hook(self._after_step),
+        ]
+
+    @classmethod
+    def paper(
+        cls,
+        optimizer: Optimizer,
+        *,
+        every: int | None = None,
+        total_steps: int | None = None,
+        schedule: str | Callable[[float], float] = "linear",
+        scheduler: Any = None,
+        estimator: Estimator | None = None,
+        min_r2: float = 0.99,
+        clip: float = 2.0,
+        smoothing: float = 0.9,
+        seed: int = 0,
+        history: History | None = None,
+    ) -> "HiDLR":
+        """Algorithm 1 of arXiv 2501.06954 as published; with one group, GeN (arXiv 2407.02772).
+
+        Args:
+            optimizer: as for the class.
+            every: Phi (optimizer steps); None is 10 K.
+            total_steps: as for the class.
+            schedule: the horizon factor that multiplies the result.
+            scheduler: as for the class.
+            estimator: what to measure; None is the paper's 4K random points, `engines.FullEstimator`
+                the full K x K solve (2.4).
+            min_r2: fits that explain less of the losses are refused.
+            clip: largest factor between a target and the current rate.
+            smoothing: weight of the old rate in the new.
+            seed: of the random points.
+            history: as for the class.
+        """
+        optimizer = check_optimizer(optimizer)
+        engine = Paper(
+            len(optimizer.param_groups),
+            every=every,
+            estimator=estimator or RandomEstimator(seed=seed),
+            min_r2=min_r2,
+            clip=clip,
+            smoothing=smoothing,
+        )
+        return cls(
+            optimizer,
+            total_steps=total_steps,
+            schedule=schedule,
+            scheduler=scheduler,
+            engine=engine,
+            history=history,
+        )
+
+    # -- what users read ------------------------------------------------------------------------
+
+    @property
+    def due(self) -> bool:
+        """Whether the next optimizer step will be measured."""
+        return self._engine.due(self._taken)
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The rate of each group that the next optimizer step will use (units of ``lr``), by name."""
+        return {name: read_rate(group) for name, group in zip(self._names, self._groups(), strict=True)}
+
+    def influence(self) -> Influence:
+        """Influence of each group, from the probes so far."""
+        return Influence.from_records(self.history)
+
+    def summary(self) -> Summary:
+        """A table of groups: size, rate, slope, curvature, per-parameter influence; print it."""
+        return summary(self.history, rates=self.rates, sizes=dict(zip(self._names, self._sizes(), strict=True)))
+
+    # -- the algorithm --------------------------------------------------------------------------
+
+    def step(self, closure: Closure | Sequence[Closure]) -> StepRecord | None:
+        """Measure the step just taken if it is due, choose rates, place it there, record.
+
+        Args:
+            closure: computes the loss of the step's own batch, as it was before ``backward()``, forward
+                only; a list with one per micro-batch under gradient accumulation, whose losses add up.
+
+        Returns:
+            The record of the probe; None if the step was not due, or no step was taken at all.
+
+        Raises:
+            ClosureError: the closure runs a backward pass.
+            InputTypeError: it returns no tensor.
+            InputError: it returns more than one number.
+            Exception: whatever the closure raises; all is then as the base step left it.
+        """
+        if self._taken == self._seen:
+            return None  # no step happened: GradScaler skipped it, or accumulation is not complete
+        step = self._taken - 1
+        self._seen = self._taken
+        displacement, self._displacement = self._displacement, None
+        record = None
+        if displacement is not None:
+            record = self._probe(step, displacement, closure)
+        if isinstance(self._schedule, Horizon):
+            self._write_horizon(self._taken)
+        if record is not None:
+            self._keep(record)
+        return record
+
+    def _probe(
+        self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]
+    ) -> StepRecord:
+        started = time.perf_counter()
+        parameters = [parameter for group in self._groups() for parameter in _trainable(group)]
+        with Probe(displacement, closure, parameters, self._modules) as probe:
+            base = self._measure_base(probe)
+            view = self._view(step, base, probe)
+            if math.isfinite(base):
+                decision = self._engine.decide(view, probe.measure)
+            else:
+                decision = Decision(view.rates, "refused", note=f"the loss is {base}")
+            ratios = _ratios(decision.rates, view.rates)
+            displacement.place(ratios)
+        self._engine.spend(step, len(probe.points))
+        self._apply(ratios)
+        self._watch(base)
+        return _record(view, decision, probe, time.perf_counter() - started)
+
+    def _measure_base(self, probe: Probe) -> float:
+        start = (0.0,) * len(self._names)
+        (base,) = probe.measure([start])
+        if not self._repeated and math.isfinite(base):
+            self._repeated = True
+            (again,) = probe.measure([start])
+            self._disagreement = abs(again - base)
+            if self._disagreement > 100 * probe.noise(base):
+                self._warn(
+                    "random closure",
+                    f"the closure is not repeatable: {base:.6g}, then {again:.6g} for the same parameters. hidlr sets "
+                    "back torch's, numpy's and Python's random states, so look for dropout or sampling with a "
+                    "generator of its own, a closure that draws a new batch (use the step's own), or state that "
+                    "the forward pass changes.",
+                )
+        return base
+
+    def _view(self, step: int, base: float, probe: Probe) -> StepView:
+        factor = self._schedule.factor(step)
+        rates = torch.tensor(self._step_rates, dtype=torch.float64)
+        composed = isinstance(self._schedule, Composed)
+        return StepView(
+            step=step,
+            names=tuple(self._names),
+            rates=rates,
+            tuned=rates if composed or factor == 0 else torch.tensor(self._tuned, dtype=torch.float64),
+            slopes=torch.tensor(self._slopes, dtype=torch.float64),
+            sizes=tuple(self._sizes()),
+            factor=factor,
+            base=base,
+            noise=max(probe.noise(base), self._disagreement),
+        )
+
+    def _apply(self, ratios: list[float]) -> None:
+        for index, (group, ratio) in enumerate(zip(self._groups(), ratios, strict=True)):
+            if ratio != 1.0:
+                self._tuned[index] *= ratio
+                self._schedule.scale(index, group, ratio)
+
+    def _write_horizon(self, step: int) -> None:
+        factor = self._schedule.factor(step)
+        for index, group in enumerate(self._groups()):
+            write_rate(group, self._tuned[index] * factor)
+            self._written[index] = read_rate(group)
+
+    # -- around the base step -------------------------------------------------------------------
+
+    def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._adopt_foreign_rates()
+        if not self._engine.due(self._taken):
+            self._displacement = None
+            return
+        differentiates = bool(args) or kwargs.get("closure") is not None
+        groups = [
+            [p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()
+        ]
+        self._step_rates = [read_rate(group) for group in self._groups()]
+        for parameters in groups:
+            check_dense(parameters)
+        self._displacement = Displacement(groups)
+
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if isinstance(self._schedule, Horizon):
+            self._schedule.taken(self._taken)
+        self._taken += 1
+        if self._displacement is not None:
+            # Now, while the gradients are there: users may clear them before `step`.
+            self._slopes = self._displacement.slopes()
+
+    def _adopt_foreign_rates(self) -> None:
+        """Someone else wrote a rate since we did: take it as the start of what follows, and say so."""
+        if isinstance(self._schedule, Composed):
+            return
+        factor = self._schedule.factor(self._taken)
+        for index, group in enumerate(self._groups()):
+            rate = read_rate(group)
+            if rate != self._written[index]:
+                self._tuned[index] = rate / factor if factor > 0 else rate
+                self._written[index] = rate
+                if self._taken > 0:
+                    self._warn(
+                        "foreign rate",
+                        f"group {self._names[index]!r}: lr was changed to {rate:.3g} by other code. If a torch "
+                        "scheduler does it, pass it as HiDLR(..., scheduler=scheduler).",
+                    )
+
+    def _groups(self) -> list[dict[str, Any]]:
+        # Read anew each time: Accelerate and FSDP2 replace groups and parameters.
+        groups = self._optimizer.param_groups
+        if len(groups) != len(self._names):
+            raise InputError(
+                f"the optimizer has {len(groups)} groups, HiDLR was built with {len(self._names)}: add groups "
+                "(add_param_group) before building HiDLR"
+            )
+        return groups
+
+    def _sizes(self) -> list[int]:
+        return [sum(p.numel() for p in _trainable(group)) for group in self._groups()]
+
+    # -- words of warning -----------------------------------------------------------------------
+
+    def _watch(self, base: float) -> None:
+        self._bad_in_a_row = 0 if math.isfinite(base) else self._bad_in_a_row + 1
+        if self._bad_in_a_row == 3:
+            warnings.warn(
+                f"the loss was {base} at three probes in a row: the rates are kept, but the run may have diverged "
+                "before hidlr could act. Look at the data, the loss and the starting rate.",
+                HidlrWarning,
+                stacklevel=4,
+            )
+
+    def _warn(self, kind: str, message: str) -> None:
+        if kind not in self._warned:
+            self._warned.add(kind)
+            warnings.warn(message, HidlrWarning, stacklevel=5)
+
+    def _keep(self, record: StepRecord) -> None:
+        try:
+            self.history.append(record)
+        except OSError as error:
+            self._warn("history", f"records cannot be written ({error}); training goes on, they stay in memory")
+
+    # -- state ----------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain numbers keyed by group name, to continue bit for bit; the history is not in it.
+
+        Safe under ``torch.load(weights_only=True)`` and JSON.
+        """
+        return {
+            "version": _STATE_VERSION,
+            "taken": self._taken,
+            "tuned": dict(zip(self._names, self._tuned, strict=True)),
+            "written": dict(zip(self._names, self._written, strict=True)),
+            "repeated": self._repeated,
+            "disagreement": self._disagreement,
+            "bad_in_a_row": self._bad_in_a_row,
+            "engine": {"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from `state_dict`; load the optimizer's (and scheduler's) state as well.
+
+        Raises:
+            StateError: the state is damaged, of other groups or of another engine; nothing is changed.
+        """
+        try:
+            tuned = {str(name): float(rate) for name, rate in state["tuned"].items()}
+            written = {str(name): float(rate) for name, rate in state["written"].items()}
+            version, kind = state["version"], state["engine"]["kind"]
+            plain = (int(state["taken"]), bool(state["repeated"]))
+            numbers = (float(state["disagreement"]), int(state["bad_in_a_row"]))
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise StateError(f"this is not the state of a HiDLR tuner ({error!r}): pass tuner.state_dict()") from error
+        if version != _STATE_VERSION:
+            raise StateError(f"state of version {version}; this hidlr reads version {_STATE_VERSION}")
+        if set(tuned) != set(self._names):
+            missing, extra = sorted(set(self._names) - set(tuned)), sorted(set(tuned) - set(self._names))
+            raise StateError(
+                f"the state belongs to other groups: it lacks {missing} and has {extra} besides. Build the "
+                "optimizer with the same groups as the saved run."
+            )
+        if kind != type(self._engine).__name__:
+            raise StateError(f"the state is of engine {kind}, this tuner runs {type(self._engine).__name__}")
+        before = self._engine.state_dict()
+        try:
+            self._engine.load_state_dict(state["engine"]["state"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            self._engine.load_state_dict(before)
+            raise StateError(f"the engine's state is damaged ({error!r}): load an earlier checkpoint") from error
+        self._tuned = [tuned[name] for name in self._names]
+        self._written = [written[name] for name in self._names]
+        self._taken, self._repeated = plain
+        self._disagreement, self._bad_in_a_row = numbers
+        self._seen = self._taken
+        self._displacement = None
+        if isinstance(self._schedule, Horizon):
+            self._write_horizon(self._taken)
+
+    def detach(self) -> None:
+        """Remove the hooks: the optimizer is as it was before, at its present rates."""
+        for hook in self._hooks:
+            hook.remove()
+
+
+def _trainable(group: Mapping[str, Any]) -> list[Tensor]:
+    return [parameter for parameter in group["params"] if parameter.requires_grad]
+
+
+def _ratios(after: Tensor, before: Tensor) -> list[float]:
+    """xi at which to place each group; groups at rate 0 and refused numbers stay."""
+    changed = (before > 0) & after.isfinite() & (after > 0) & ((after - before).abs() > 1e-6 * before)
+    ratios = torch.where(changed, after / before, 1.0)
+    result: list[float] = ratios.tolist()
+    return result
+
+
+def _record(view: StepView, decision: Decision, probe: Probe, seconds: float) -> StepRecord:
+    groups = []
+    for k, name in enumerate(view.names):
+        found = decision.findings.get(k)
+        rate = float(view.rates[k])
+        groups.append(
+            GroupRecord(
+                name=name,
+                size=view.sizes[k],
+                rate_before=rate,
+                rate_after=float(decision.rates[k]) if rate > 0 else rate,
+                slope=found.slope / rate if found else None,
+                curvature=found.curvature / rate**2 if found else None,
+                noise=found.noise if found else None,
+                accepted=found is not None and not found.reason,
+                reason=found.reason if found else "",
+            )
+        )
+    return StepRecord(
+        step=view.step,
+        phase=decision.phase,
+        groups=tuple(groups),
+        points=tuple(probe.points),
+        losses=tuple(probe.losses),
+        forwards=probe.forwards,
+        seconds=seconds,
+        factor=view.factor,
+        note=decision.note,
+    )
