@@ -3,6 +3,7 @@
 from hidlr.engines.calibrated import Calibrated
 from hidlr.engines.estimators import AxisEstimator, Estimator, FullEstimator, RandomEstimator
 from hidlr.engines.fixed import Fixed
+from hidlr.engines.line_search import LineMinimum, search_line
 from hidlr.engines.paper import Paper
 from hidlr.engines.protocol import Decision, Engine, Finding, Measure, StepView
 
@@ -15,8 +16,10 @@ __all__ = [
     "Finding",
     "Fixed",
     "FullEstimator",
+    "LineMinimum",
     "Measure",
     "Paper",
     "RandomEstimator",
     "StepView",
+    "search_line",
 ]
