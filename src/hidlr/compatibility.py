@@ -8,7 +8,7 @@ from torch.optim.optimizer import Optimizer
 
 from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 
-__all__ = ["check_groups", "check_optimizer"]
+__all__ = ["check_dense", "check_groups", "check_optimizer", "unwrapped"]
 
 _OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
 _REFUSED = {
@@ -43,8 +43,7 @@ def check_optimizer(optimizer: Any) -> Optimizer:
             f"HiDLR takes a torch.optim.Optimizer, not {type(optimizer).__name__}: build one first, e.g. "
             "torch.optim.AdamW(hidlr.param_groups(model, by='role'))"
         )
-    while isinstance(getattr(optimizer, "optimizer", None), Optimizer):
-        optimizer = optimizer.optimizer
+    optimizer = unwrapped(optimizer)
     for kind in type(optimizer).__mro__:
         if kind.__name__ in _REFUSED:
             raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {_REFUSED[kind.__name__]}")
@@ -70,6 +69,12 @@ def check_optimizer(optimizer: Any) -> Optimizer:
     return optimizer
 
 
+def unwrapped(optimizer: Optimizer) -> Optimizer:
+    """The optimizer inside wrappers that are optimizers themselves (Accelerate's)."""
+    inner = getattr(optimizer, "optimizer", None)
+    return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
+
+
 def check_groups(optimizer: Optimizer) -> list[str]:
     """Names of the optimizer's groups; unnamed and repeated ones are given names in place, and reported.
 
@@ -89,7 +94,7 @@ def check_groups(optimizer: Optimizer) -> list[str]:
         rate = float(group["lr"])
         if not 0 <= rate < float("inf"):
             raise InputError(
-                f"group {group.get('name', index)!r} has lr={rate}: give a finite rate of at least 0 (any start will do)"
+                f"group {group.get('name', index)!r} has lr={rate}: give a finite rate, at least 0 (any start will do)"
             )
         name = group.get("name")
         if not isinstance(name, str) or not name or name in names:

@@ -1,6 +1,7 @@
 """Rates without training: one set of probes from where the model stands, and no trace left."""
 
 import copy
+import math
 import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from torch.optim.optimizer import Optimizer
 from hidlr import plans
 from hidlr.compatibility import check_dense, check_groups, check_optimizer
 from hidlr.displacement import Displacement
-from hidlr.engines import Finding, search_line
+from hidlr.engines import Finding, LineMinimum, search_line
 from hidlr.errors import ClosureError, InputError
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.probe import Closure, Probe, Surroundings
@@ -116,85 +117,87 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure) -> Rate
             displacement.place([0.0] * len(names))
     displacement.place([1.0] * len(names))
     try:
-        return _measure(optimizer, names, parameters, displacement, slopes, closure, known)
+        with Probe(displacement, closure, flat, known) as probe:
+            before = [float(group["lr"]) for group in optimizer.param_groups]
+            sizes = [sum(p.numel() for p in group) for group in parameters]
+            return _measure(names, before, sizes, slopes, probe)
     finally:
         displacement.place([0.0] * len(names))
 
 
+@dataclass(frozen=True)
+class _Own:
+    """One group's parabola in units of xi, and the samples drawn beside it."""
+
+    minimum: float
+    finding: Finding
+    xis: tuple[float, ...]
+    losses: tuple[float, ...]
+
+
 def _measure(
-    optimizer: Optimizer,
     names: list[str],
-    parameters: list[list[Tensor]],
-    displacement: Displacement,
+    before: list[float],
+    sizes: list[int],
     slopes: list[float],
-    closure: Closure,
-    known: "WeakSet[nn.Module]",
+    probe: Probe,
 ) -> RateReport:
-    before = [float(group["lr"]) for group in optimizer.param_groups]
-    moving = [rate > 0 and slope == slope for rate, slope in zip(before, slopes, strict=True)]
+    count = len(names)
+    moving = [rate > 0 and math.isfinite(slope) for rate, slope in zip(before, slopes, strict=True)]
     if not any(moving):
         raise InputError("no group moved: every lr is 0, or no parameter got a gradient from the closure")
-    count = len(names)
-    with Probe(displacement, closure, [p for group in parameters for p in group], known) as probe:
-        (base,) = probe.measure([(0.0,) * count])
-        if not abs(base) < float("inf"):
-            raise InputError(f"the loss is {base} where the model stands: nothing can be measured there")
-        noise = probe.noise(base)
-        direction = [float(moves) for moves in moving]
-        joint = search_line(probe.measure, direction, sum(s for s in slopes if s == s), base, noise)
-        if joint is None:
-            raise InputError("no minimum along the optimizer's step: is the loss bounded, and the batch the same?")
-        own: list[float] = list(direction)
-        curves: list[Curve] = []
-        findings: dict[int, Finding] = {}
-        for k in range(count):
-            if not moving[k]:
-                continue
-            axis = [float(i == k) for i in range(count)]
-            start = [entry * joint.minimum for entry in axis]
-            line = search_line(probe.measure, start, slopes[k] * joint.minimum, base, noise)
-            own[k] = joint.minimum * (line.minimum if line else 1.0)
-            xis = [0.0, *(sample * own[k] for sample in _SAMPLES)]
-            losses = [base, *probe.measure(plans.axis(count, k, xis[1:]))]
-            slope = line.slope / joint.minimum if line else slopes[k]
-            curvature = line.curvature / joint.minimum**2 if line else float("nan")
-            findings[k] = Finding(slope, curvature, noise, "" if line else "no minimum along the group's step")
-            curves.append(
-                Curve(
-                    name=names[k],
-                    rates=tuple(xi * before[k] for xi in xis),
-                    losses=tuple(losses),
-                    base_loss=base,
-                    slope=slope / before[k],
-                    curvature=curvature / before[k] ** 2,
-                    best_rate=own[k] * before[k] if line else None,
-                    reason=findings[k].reason,
-                )
-            )
-        together = sum(s * xi for s, xi in zip(slopes, own, strict=True) if s == s)
-        final = search_line(probe.measure, [xi if moves else 0.0 for xi, moves in zip(own, moving, strict=True)],
-                            together, base, noise)  # fmt: skip
-        common = final.minimum if final else joint.minimum / max(own)
-    rates = {
-        name: rate * xi * common if moves else rate
-        for name, rate, xi, moves in zip(names, before, own, moving, strict=True)
-    }
-    records = tuple(
-        GroupRecord(
-            name=names[k],
-            size=sum(p.numel() for p in parameters[k]),
-            rate_before=before[k],
-            rate_after=rates[names[k]],
-            slope=findings[k].slope / before[k] if k in findings else None,
-            curvature=findings[k].curvature / before[k] ** 2 if k in findings else None,
-            noise=noise if k in findings else None,
-            accepted=k in findings and not findings[k].reason,
-            reason=findings[k].reason if k in findings else "",
-        )
-        for k in range(count)
+    (base,) = probe.measure([(0.0,) * count])
+    if not math.isfinite(base):
+        raise InputError(f"the loss is {base} where the model stands: nothing can be measured there")
+    noise = probe.noise(base)
+
+    def search(direction: list[float]) -> LineMinimum | None:
+        slope = sum(b * xi for b, xi in zip(slopes, direction, strict=True) if math.isfinite(b))
+        return search_line(probe.measure, direction, slope, base, noise)
+
+    joint = search([float(moves) for moves in moving])
+    if joint is None:
+        raise InputError("no minimum along the optimizer's step: is the loss bounded, and the batch the same?")
+    own: dict[int, _Own] = {}
+    for k in (k for k in range(count) if moving[k]):
+        line = search([joint.minimum * (i == k) for i in range(count)])
+        minimum = joint.minimum * (line.minimum if line else 1.0)
+        if line is None:
+            found = Finding(slopes[k], math.nan, noise, "no minimum along the group's step")
+        else:
+            found = Finding(line.slope / joint.minimum, line.curvature / joint.minimum**2, noise)
+        xis = tuple(sample * minimum for sample in _SAMPLES)
+        own[k] = _Own(minimum, found, (0.0, *xis), (base, *probe.measure(plans.axis(count, k, xis))))
+    together = search([own[k].minimum if k in own else 0.0 for k in range(count)])
+    common = together.minimum if together else joint.minimum / max(part.minimum for part in own.values())
+    after = [before[k] * own[k].minimum * common if k in own else before[k] for k in range(count)]
+    record = StepRecord(
+        step=0,
+        phase="find",
+        groups=tuple(
+            GroupRecord.of(names[k], sizes[k], before[k], after[k], own[k].finding if k in own else None)
+            for k in range(count)
+        ),
+        points=tuple(probe.points),
+        losses=tuple(probe.losses),
+        forwards=probe.forwards,
     )
-    record = StepRecord(0, "find", records, tuple(probe.points), tuple(probe.losses), probe.forwards)
-    return RateReport(rates, tuple(curves), record, common)
+    curves = tuple(_curve(names[k], before[k], base, part) for k, part in own.items())
+    return RateReport(record.rates, curves, record, common)
+
+
+def _curve(name: str, rate: float, base: float, own: _Own) -> Curve:
+    found = own.finding
+    return Curve(
+        name=name,
+        rates=tuple(xi * rate for xi in own.xis),
+        losses=own.losses,
+        base_loss=base,
+        slope=found.slope / rate,
+        curvature=found.curvature / rate**2,
+        best_rate=None if found.reason else own.minimum * rate,
+        reason=found.reason,
+    )
 
 
 def _differentiate(closure: Closure) -> None:
@@ -205,7 +208,7 @@ def _differentiate(closure: Closure) -> None:
                 "find_rates needs a closure that returns a scalar loss connected to the parameters, "
                 "`lambda: loss_fn(model(x), y)`, without no_grad, .item() or backward()"
             )
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
 
 
 def _twin(optimizer: Optimizer) -> Optimizer:

@@ -5,8 +5,9 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Self
 
+from hidlr.engines import Finding
 from hidlr.errors import StateError
 
 __all__ = ["GroupRecord", "History", "StepRecord"]
@@ -37,6 +38,23 @@ class GroupRecord:
     noise: float | None = None
     accepted: bool = False
     reason: str = ""
+
+    @classmethod
+    def of(cls, name: str, size: int, before: float, after: float, found: Finding | None) -> Self:
+        """A record from what an engine found in units of the step, turned into units of ``lr``."""
+        if found is None or before <= 0:
+            return cls(name, size, before, after)
+        return cls(
+            name=name,
+            size=size,
+            rate_before=before,
+            rate_after=after,
+            slope=found.slope / before,
+            curvature=found.curvature / before**2,
+            noise=found.noise,
+            accepted=not found.reason,
+            reason=found.reason,
+        )
 
 
 @dataclass(frozen=True, slots=True)

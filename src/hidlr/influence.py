@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hidlr.history import GroupRecord, StepRecord
+from hidlr.history import StepRecord
 
 __all__ = ["Influence"]
 

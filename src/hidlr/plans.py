@@ -47,9 +47,7 @@ def full(groups: int, sizes: Sequence[float]) -> list[Point]:
     points = []
     for i in range(groups):
         points += axis(groups, i, [sizes[i], -sizes[i]])
-        points += [
-            tuple(sizes[k] if k in (i, j) else 0.0 for k in range(groups)) for j in range(i + 1, groups)
-        ]
+        points += [tuple(sizes[k] if k in (i, j) else 0.0 for k in range(groups)) for j in range(i + 1, groups)]
     return points
 
 

@@ -9,6 +9,7 @@ import torch
 from torch.optim import lr_scheduler
 from torch.optim.optimizer import Optimizer
 
+from hidlr.compatibility import unwrapped
 from hidlr.errors import HidlrWarning, InputError, InputTypeError
 
 __all__ = ["Composed", "Horizon", "Schedule", "read_rate", "write_rate"]
@@ -118,10 +119,7 @@ class Composed:
             )
         self._schedulers = list(_flatten(inner))
         for part in self._schedulers:
-            owner = getattr(part, "optimizer", optimizer)
-            while isinstance(getattr(owner, "optimizer", None), Optimizer):
-                owner = owner.optimizer
-            if owner is not optimizer:
+            if unwrapped(getattr(part, "optimizer", optimizer)) is not optimizer:
                 raise InputError(f"{type(part).__name__} drives another optimizer than the one HiDLR was given")
 
     def factor(self, step: int) -> float:

@@ -82,9 +82,7 @@ class HiDLR:
         self._names = check_groups(self._optimizer)
         horizon = Horizon(schedule, total_steps)
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
-        self._engine = engine or Calibrated(
-            self._names, overhead=overhead, total_steps=total_steps, every=every
-        )
+        self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
         self.history = History() if history is None else history
         self._tuned = [read_rate(group) for group in self._optimizer.param_groups]
         self._written = list(self._tuned)
@@ -205,9 +203,7 @@ class HiDLR:
             self._keep(record)
         return record
 
-    def _probe(
-        self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]
-    ) -> StepRecord:
+    def _probe(self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]) -> StepRecord:
         started = time.perf_counter()
         parameters = [parameter for group in self._groups() for parameter in _trainable(group)]
         with Probe(displacement, closure, parameters, self._modules) as probe:
@@ -277,9 +273,7 @@ class HiDLR:
             self._displacement = None
             return
         differentiates = bool(args) or kwargs.get("closure") is not None
-        groups = [
-            [p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()
-        ]
+        groups = [[p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()]
         self._step_rates = [read_rate(group) for group in self._groups()]
         for parameters in groups:
             check_dense(parameters)
@@ -422,23 +416,12 @@ def _ratios(after: Tensor, before: Tensor) -> list[float]:
 
 
 def _record(view: StepView, decision: Decision, probe: Probe, seconds: float) -> StepRecord:
-    groups = []
-    for k, name in enumerate(view.names):
-        found = decision.findings.get(k)
-        rate = float(view.rates[k])
-        groups.append(
-            GroupRecord(
-                name=name,
-                size=view.sizes[k],
-                rate_before=rate,
-                rate_after=float(decision.rates[k]) if rate > 0 else rate,
-                slope=found.slope / rate if found else None,
-                curvature=found.curvature / rate**2 if found else None,
-                noise=found.noise if found else None,
-                accepted=found is not None and not found.reason,
-                reason=found.reason if found else "",
-            )
-        )
+    before: list[float] = view.rates.tolist()
+    after: list[float] = torch.where(view.rates > 0, decision.rates, view.rates).tolist()
+    groups = [
+        GroupRecord.of(name, view.sizes[k], before[k], after[k], decision.findings.get(k))
+        for k, name in enumerate(view.names)
+    ]
     return StepRecord(
         step=view.step,
         phase=decision.phase,

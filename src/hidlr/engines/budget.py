@@ -27,7 +27,7 @@ class Budget:
     """
 
     def __init__(self, overhead: float, total_steps: int | None, every: int | None) -> None:
-        if not 0 < overhead:
+        if not overhead > 0:
             raise InputError(f"overhead={overhead}: give a positive share of the training's compute, e.g. 0.1")
         if every is not None and every < 1:
             raise InputError(f"every={every}: the period is at least 1 step")

@@ -72,7 +72,10 @@ class Paper:
         mixed = self._smoothing * view.tuned + (1 - self._smoothing) * target
         tuned = torch.where(accepted & target.isfinite() & (target > 0), mixed, view.tuned)
         return Decision(
-            tuned * view.factor, "paper", findings, note="" if bool(accepted.any()) else "every fit was refused"
+            tuned * view.factor,
+            "paper",
+            findings,
+            note="" if bool(accepted.any()) else "every fit was refused",
         )
 
     def spend(self, step: int, points: int) -> None:

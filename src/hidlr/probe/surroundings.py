@@ -137,9 +137,8 @@ def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
             todo += [item.func, *item.args, *item.keywords.values()]
         elif isinstance(item, types.MethodType):
             todo += [item.__func__, item.__self__]
-            todo += [value for value in vars(item.__self__).values() if isinstance(value, nn.Module)] if hasattr(
-                item.__self__, "__dict__"
-            ) else []
+            attributes = getattr(item.__self__, "__dict__", {})
+            todo += [value for value in attributes.values() if isinstance(value, nn.Module)]
         elif isinstance(item, types.FunctionType):
             todo += [cell.cell_contents for cell in item.__closure__ or () if _filled(cell)]
             todo += item.__defaults__ or ()

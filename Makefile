@@ -1,0 +1,60 @@
+# Two commands for a fresh clone with Python 3.11+ and nothing else: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# torch first and pinned: whatever else asks for torch then finds it there, and no CUDA build comes along.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
+
+.PHONY: demo test lint types layers docs check bench tables clean
+
+demo: $(VENV)/.demo
+	$(BIN)/hidlr train digits --compare
+
+test: $(VENV)/.test
+	$(PYTEST)
+
+check: test lint types layers docs
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+layers: $(VENV)/.dev
+	$(BIN)/lint-imports
+
+docs: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.tables --check
+	$(BIN)/python -m sphinx -W -q -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W -q -b doctest docs docs/_build/doctest
+
+bench: $(VENV)/.test
+	$(BIN)/python -m benchmarks.overhead
+	$(BIN)/python -m benchmarks.digits
+
+tables: $(VENV)/.test
+	$(BIN)/python -m benchmarks.tables
+
+clean:
+	rm -rf $(VENV) dist docs/_build
+
+$(VENV)/.torch: constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip --disable-pip-version-check install --quiet --upgrade pip
+	$(PIP) torch
+	touch $@
+
+$(VENV)/.demo: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[demo]"
+	touch $@
+
+$(VENV)/.test: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[test]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.torch pyproject.toml
+	$(PIP) --editable ".[dev]"
+	touch $@
