@@ -43,30 +43,30 @@ def check_optimizer(optimizer: Any) -> Optimizer:
             f"HiDLR takes a torch.optim.Optimizer, not {type(optimizer).__name__}: build one first, e.g. "
             "torch.optim.AdamW(hidlr.param_groups(model, by='role'))"
         )
-    optimizer = unwrapped(optimizer)
-    for kind in type(optimizer).__mro__:
+    inner: Optimizer = unwrapped(optimizer)
+    for kind in type(inner).__mro__:
         if kind.__name__ in _REFUSED:
-            raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {_REFUSED[kind.__name__]}")
+            raise UnsupportedOptimizerError(f"{type(inner).__name__} cannot be tuned: {_REFUSED[kind.__name__]}")
         if "schedulefree" in kind.__name__.lower():
             raise UnsupportedOptimizerError(
-                f"{type(optimizer).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
+                f"{type(inner).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
                 "steps is not where it evaluates; pass its plain counterpart"
             )
-    for index, group in enumerate(optimizer.param_groups):
+    for index, group in enumerate(inner.param_groups):
         if group.get("maximize"):
             raise InputError(
                 f"group {index} maximizes: hidlr lowers a loss; pass maximize=False and the negated objective"
             )
         if "d_coef" in group or ("d" in group and "d0" in group):
             raise UnsupportedOptimizerError(
-                f"{type(optimizer).__name__} cannot be tuned: {_OWN_RATE.format(instead='its plain counterpart')}"
+                f"{type(inner).__name__} cannot be tuned: {_OWN_RATE.format(instead='its plain counterpart')}"
             )
         rate = group.get("lr")
         if rate is None:
             raise UnsupportedOptimizerError(
-                f"{type(optimizer).__name__} cannot be tuned: its group {index} has no lr that scales the step"
+                f"{type(inner).__name__} cannot be tuned: its group {index} has no lr that scales the step"
             )
-    return optimizer
+    return inner
 
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:

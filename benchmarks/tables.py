@@ -1,0 +1,130 @@
+"""Write the tables in README and docs from the committed result files.
+
+    python -m benchmarks.tables            # rewrite every block between <!-- table:NAME --> markers
+    python -m benchmarks.tables --check    # exit 1 if a block is not what the results say
+"""
+
+import argparse
+import json
+import re
+import statistics
+import sys
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+RESULTS = Path(__file__).parent / "results"
+PAGES = ("README.md", "docs/*.md")
+# Two-sided 95% points of Student's t by degrees of freedom.
+_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
+
+
+def digits(file: str = "digits.jsonl") -> str:
+    """Accuracy of each method: mean and 95% interval over seeds; the grid's best chosen on validation."""
+    runs: dict[tuple[str, float, float], list[dict[str, Any]]] = defaultdict(list)
+    for line in (RESULTS / file).read_text().splitlines():
+        run = json.loads(line)
+        runs[run["method"], run["warmup"], run["rate"]].append(run)
+    rows = []
+    for (method, _, rate), found in sorted(runs.items()):
+        if method == "hidlr":
+            rows.append((f"hidlr, started at {rate:g}", found, len(found)))
+    for warmup, label in ((0.0, "best uniform rate, no warm-up"), (0.1, "best uniform rate, 10% warm-up")):
+        grid = {key: found for key, found in runs.items() if key[0] == "uniform" and key[1] == warmup}
+        best = max(grid, key=lambda key: _mean(grid[key], "val_accuracy"))
+        rows.append((f"{label} ({best[2]:g})", grid[best], sum(map(len, grid.values()))))
+        if warmup == 0.0:
+            usual = grid["uniform", 0.0, 1e-3]
+            rows.append(("uniform 1e-3, no warm-up", usual, len(usual)))
+    lines = ["| | test accuracy | validation | train loss | runs it took |", "|---|---|---|---|---|"]
+    for label, found, cost in rows:
+        lines.append(
+            f"| {label} | {_interval(found, 'test_accuracy')} | {_interval(found, 'val_accuracy')} "
+            f"| {_mean(found, 'train_loss'):.3f} | {cost} |"
+        )
+    seeds = len({run["seed"] for found in runs.values() for run in found})
+    lines.append("")
+    lines.append(f"Means over {seeds} seeds with 95% intervals (Student's t); a rate is chosen on validation.")
+    return "\n".join(lines)
+
+
+def overhead() -> str:
+    """Cost on steps that probe and on those that do not, in memory, and over a whole run."""
+    data = json.loads((RESULTS / "overhead.json").read_text())
+    idle, due, memory = data["not_due"], data["due"], data["memory"]
+    shares = [run["share"] for run in data["digits"]]
+    rows = [
+        (
+            f"a step that does not probe ({idle['groups']} groups, {idle['parameters'] / 1e6:.0f} M parameters)",
+            f"{100 * idle['share']:.2f}% of the step",
+            "under 1%",
+        ),
+        (
+            "a measured point, beyond its forward pass",
+            f"{due['place_ms_per_million_per_point']:.2f} ms per million parameters",
+            "at most 1.5 ms",
+        ),
+        ("memory at the peak of a probe", f"{memory['peak_copies']:.2f} copies of the parameters", "at most 2"),
+        ("memory between probes", f"{memory['left_copies']:.2f} copies", "0"),
+        (
+            "default settings on digits, wall-clock",
+            f"{100 * statistics.mean(shares):.1f}% ({100 * min(shares):.1f}% to {100 * max(shares):.1f}%)",
+            "10% within a third",
+        ),
+    ]
+    lines = ["| | measured | budget |", "|---|---|---|", *(f"| {a} | {b} | {c} |" for a, b, c in rows)]
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "digits": digits,
+    "overhead": overhead,
+}
+
+
+def _mean(runs: list[dict[str, Any]], key: str) -> float:
+    values = [run[key] for run in runs]
+    return statistics.mean(value if value == value else 0.0 for value in values)
+
+
+def _interval(runs: list[dict[str, Any]], key: str) -> str:
+    values = [run[key] for run in runs]
+    if len(values) < 2:
+        return f"{values[0]:.3f}"
+    half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{statistics.mean(values):.3f} ± {half:.3f}"
+
+
+def fill(text: str) -> str:
+    """The page with every marked block made anew."""
+
+    def block(match: re.Match[str]) -> str:
+        name = match.group(1)
+        return f"<!-- table:{name} -->\n{TABLES[name]()}\n<!-- end -->"
+
+    return re.sub(r"<!-- table:(\w+) -->.*?<!-- end -->", block, text, flags=re.DOTALL)
+
+
+def main() -> int:
+    """Rewrite, or check."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if a page is out of date")
+    check = parser.parse_args().check
+    stale = []
+    for page in (page for pattern in PAGES for page in sorted(ROOT.glob(pattern))):
+        text = page.read_text()
+        new = fill(text)
+        if new != text:
+            stale.append(page)
+            if not check:
+                page.write_text(new)
+    for page in stale:
+        verb = "is out of date: run python -m benchmarks.tables" if check else "rewritten"
+        print(f"{page.relative_to(ROOT)} {verb}", file=sys.stderr)
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
