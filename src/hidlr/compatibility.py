@@ -11,22 +11,23 @@ from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOp
 __all__ = ["check_dense", "check_groups", "check_optimizer", "unwrapped"]
 
 _OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
+# Lower case: packages differ in it (Adafactor, AdaFactor).
 _REFUSED = {
-    "Adafactor": "its step is not proportional to lr (relative step sizes): pass AdamW",
-    "LBFGS": "its step comes from a line search of its own: pass SGD or AdamW",
-    "Rprop": _OWN_RATE.format(instead="SGD"),
-    "ASGD": "its rate decays inside its own state, so a change of lr takes effect a step late: pass SGD",
-    "SparseAdam": "sparse gradients cannot be placed along a dense step: use sparse=False and Adam",
-    "Prodigy": _OWN_RATE.format(instead="AdamW"),
-    "DoG": _OWN_RATE.format(instead="SGD"),
-    "LDoG": _OWN_RATE.format(instead="SGD"),
-    "DoWG": _OWN_RATE.format(instead="SGD"),
-    "DAdaptAdam": _OWN_RATE.format(instead="AdamW"),
-    "DAdaptSGD": _OWN_RATE.format(instead="SGD"),
-    "DAdaptAdaGrad": _OWN_RATE.format(instead="Adagrad"),
-    "DAdaptLion": _OWN_RATE.format(instead="Lion"),
-    "DAdaptAdan": _OWN_RATE.format(instead="Adan"),
-    "DAdaptAdanIP": _OWN_RATE.format(instead="Adan"),
+    "adafactor": "its step is not proportional to lr (relative step sizes): pass AdamW",
+    "lbfgs": "its step comes from a line search of its own: pass SGD or AdamW",
+    "rprop": _OWN_RATE.format(instead="SGD"),
+    "asgd": "its rate decays inside its own state, so a change of lr takes effect a step late: pass SGD",
+    "sparseadam": "sparse gradients cannot be placed along a dense step: use sparse=False and Adam",
+    "prodigy": _OWN_RATE.format(instead="AdamW"),
+    "dog": _OWN_RATE.format(instead="SGD"),
+    "ldog": _OWN_RATE.format(instead="SGD"),
+    "dowg": _OWN_RATE.format(instead="SGD"),
+    "dadaptadam": _OWN_RATE.format(instead="AdamW"),
+    "dadaptsgd": _OWN_RATE.format(instead="SGD"),
+    "dadaptadagrad": _OWN_RATE.format(instead="Adagrad"),
+    "dadaptlion": _OWN_RATE.format(instead="Lion"),
+    "dadaptadan": _OWN_RATE.format(instead="Adan"),
+    "dadaptadanip": _OWN_RATE.format(instead="Adan"),
 }
 
 
@@ -43,15 +44,11 @@ def check_optimizer(optimizer: Any) -> Optimizer:
             f"HiDLR takes a torch.optim.Optimizer, not {type(optimizer).__name__}: build one first, e.g. "
             "torch.optim.AdamW(hidlr.param_groups(model, by='role'))"
         )
-    inner: Optimizer = unwrapped(optimizer)
-    for kind in type(inner).__mro__:
-        if kind.__name__ in _REFUSED:
-            raise UnsupportedOptimizerError(f"{type(inner).__name__} cannot be tuned: {_REFUSED[kind.__name__]}")
-        if "schedulefree" in kind.__name__.lower():
-            raise UnsupportedOptimizerError(
-                f"{type(inner).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
-                "steps is not where it evaluates; pass its plain counterpart"
-            )
+    inner = optimizer
+    _check_kind(inner)
+    while inner is not (inside := _inside(inner)):
+        inner = inside
+        _check_kind(inner)
     for index, group in enumerate(inner.param_groups):
         if group.get("maximize"):
             raise InputError(
@@ -71,8 +68,26 @@ def check_optimizer(optimizer: Any) -> Optimizer:
 
 def unwrapped(optimizer: Optimizer) -> Optimizer:
     """The optimizer inside wrappers that are optimizers themselves (Accelerate's)."""
-    inner = getattr(optimizer, "optimizer", None)
-    return unwrapped(inner) if isinstance(inner, Optimizer) else optimizer
+    inside = _inside(optimizer)
+    return optimizer if inside is optimizer else unwrapped(inside)
+
+
+def _inside(wrapper: Optimizer) -> Optimizer:
+    inside = getattr(wrapper, "optimizer", None)
+    return inside if isinstance(inside, Optimizer) else wrapper
+
+
+def _check_kind(optimizer: Optimizer) -> None:
+    """Refuse by the class's name, so that packages that are not installed are known as well."""
+    for kind in type(optimizer).__mro__:
+        name = kind.__name__.lower()
+        if name in _REFUSED:
+            raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {_REFUSED[name]}")
+        if "schedulefree" in name:
+            raise UnsupportedOptimizerError(
+                f"{type(optimizer).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
+                "steps is not where it evaluates; pass its plain counterpart"
+            )
 
 
 def check_groups(optimizer: Optimizer) -> list[str]:

@@ -31,15 +31,18 @@ class QuadraticFit:
         """xi* = A^-1 b (2.4), float64 [K]; with a diagonal A, b_k / A_kk (3.1).
 
         Only the convex part counts: a diagonal entry <= 0 gives nan for that group; a full A that is
-        not positive definite gives nan throughout.
+        not positive definite gives nan throughout. Groups with a row of zeros (not moved) get nan and
+        leave the others alone.
         """
         diagonal = self.curvature.diagonal()
         if not bool((self.curvature - diagonal.diag()).any()):
             return torch.where(diagonal > 0, self.slope / diagonal, torch.nan)
-        factor, failed = torch.linalg.cholesky_ex(self.curvature)
-        if int(failed):
-            return torch.full_like(self.slope, torch.nan)
-        return torch.cholesky_solve(self.slope[:, None], factor)[:, 0]
+        result = torch.full_like(self.slope, torch.nan)
+        moved = self.curvature.any(dim=1).nonzero()[:, 0]
+        factor, failed = torch.linalg.cholesky_ex(self.curvature[moved[:, None], moved])
+        if not int(failed):
+            result[moved] = torch.cholesky_solve(self.slope[moved, None], factor)[:, 0]
+        return result
 
 
 def fit_diagonal(points: Sequence[Point], losses: Sequence[float], base: float) -> QuadraticFit:

@@ -103,7 +103,7 @@ class StepRecord:
             data = json.loads(line)
             return cls(
                 **{
-                    **_known(cls, data),
+                    **{k: _revived(k, v) for k, v in _known(cls, data).items()},
                     "groups": tuple(
                         GroupRecord(**{k: _revived(k, v) for k, v in _known(GroupRecord, group).items()})
                         for group in data["groups"]
@@ -205,11 +205,11 @@ def _plain(value: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    return float(value) if value in ("nan", "inf", "-inf") else value
+    return float(value) if isinstance(value, str) and value in ("nan", "inf", "-inf") else value
 
 
 def _revived(key: str, value: Any) -> Any:
-    return value if key in ("name", "reason") else _number(value)
+    return value if key in ("name", "reason", "phase", "note") else _number(value)
 
 
 def _drop_partial_line(path: Path) -> None:

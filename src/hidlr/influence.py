@@ -60,7 +60,7 @@ class Influence:
         for name, values in slopes.items():
             slope, curvature = _mean(values), _mean(curvatures[name])
             if values and curvature > 0:
-                total[name] = slope**2 / (2 * curvature)
+                total[name] = slope * (slope / curvature) / 2
         return cls(
             ppi={name: 2 * value / sizes[name] for name, value in total.items() if sizes[name]},
             total=total,

@@ -18,7 +18,8 @@ def along(direction: Sequence[float], sizes: Sequence[float]) -> list[Point]:
         >>> along([1.0, 2.0], [0.5, 1.0])
         [(0.5, 1.0), (1.0, 2.0)]
     """
-    return [tuple(size * entry for entry in direction) for size in sizes]
+    # Adding 0 turns -0.0 into 0.0, so that points compare and print alike.
+    return [tuple(size * entry + 0.0 for entry in direction) for size in sizes]
 
 
 def axis(groups: int, index: int, sizes: Sequence[float]) -> list[Point]:

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -12,7 +12,7 @@ from torch.optim.optimizer import Optimizer
 from hidlr.compatibility import unwrapped
 from hidlr.errors import HidlrWarning, InputError, InputTypeError
 
-__all__ = ["Composed", "Horizon", "Schedule", "read_rate", "write_rate"]
+__all__ = ["Composed", "Horizon", "Schedule", "own_rates", "read_rate", "write_rate"]
 
 ParamGroup = dict[str, Any]
 
@@ -135,13 +135,26 @@ class Composed:
         for part in self._schedulers:
             for name in ("base_lrs", "max_lrs", "_last_lr"):
                 values = getattr(part, name, None)
-                if isinstance(values, list) and len(values) > index:
-                    values[index] = values[index] * ratio
+                if isinstance(values, list | tuple) and len(values) > index:
+                    # A list of its own: SequentialLR reports its child's, the user may have passed theirs.
+                    own = list(values)
+                    own[index] = own[index] * ratio
+                    setattr(part, name, own)
 
 
 def read_rate(group: ParamGroup) -> float:
     """The rate of a torch param group as a float, tensor or not."""
     return float(group["lr"])
+
+
+def own_rates(groups: Sequence[ParamGroup]) -> None:
+    """Give each group a rate of its own: torch puts one tensor ``lr`` into all of them."""
+    seen: set[int] = set()
+    for group in groups:
+        if isinstance(group["lr"], torch.Tensor):
+            if id(group["lr"]) in seen:
+                group["lr"] = group["lr"].clone()
+            seen.add(id(group["lr"]))
 
 
 def write_rate(group: ParamGroup, rate: float) -> None:

@@ -19,7 +19,7 @@ from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.probe import Closure, Probe
 from hidlr.reports import Summary, summary
-from hidlr.schedules import Composed, Horizon, read_rate, write_rate
+from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
 
 __all__ = ["HiDLR"]
 
@@ -80,6 +80,7 @@ class HiDLR:
     ) -> None:
         self._optimizer = check_optimizer(optimizer)
         self._names = check_groups(self._optimizer)
+        own_rates(self._optimizer.param_groups)
         horizon = Horizon(schedule, total_steps)
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
         self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
@@ -100,6 +101,8 @@ class HiDLR:
             self._optimizer.register_step_pre_hook(self._before_step),
             self._optimizer.register_step_post_hook(self._after_step),
         ]
+        if isinstance(self._schedule, Horizon):
+            self._write_horizon(0)  # a callable schedule need not start at 1
 
     @classmethod
     def paper(
@@ -168,8 +171,12 @@ class HiDLR:
         return Influence.from_records(self.history)
 
     def summary(self) -> Summary:
-        """A table of groups: size, rate, slope, curvature, per-parameter influence; print it."""
-        return summary(self.history, rates=self.rates, sizes=dict(zip(self._names, self._sizes(), strict=True)))
+        """A table of groups: size, rate, slope, curvature, per-parameter influence; print it.
+
+        Rates are the tuned ones, before the schedule's factor: at the end of a decay all others are near 0.
+        """
+        tuned = dict(zip(self._names, self._tuned, strict=True))
+        return summary(self.history, rates=tuned, sizes=dict(zip(self._names, self._sizes(), strict=True)))
 
     # -- the algorithm --------------------------------------------------------------------------
 
@@ -224,8 +231,10 @@ class HiDLR:
         start = (0.0,) * len(self._names)
         (base,) = probe.measure([start])
         if not self._repeated and math.isfinite(base):
-            self._repeated = True
             (again,) = probe.measure([start])
+            if not math.isfinite(again):
+                return again
+            self._repeated = True
             self._disagreement = abs(again - base)
             if self._disagreement > 100 * probe.noise(base):
                 self._warn(
@@ -272,7 +281,8 @@ class HiDLR:
         if not self._engine.due(self._taken):
             self._displacement = None
             return
-        differentiates = bool(args) or kwargs.get("closure") is not None
+        # args begins with the optimizer itself; a closure is what else may come.
+        differentiates = len(args) > 1 or kwargs.get("closure") is not None
         groups = [[p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()]
         self._step_rates = [read_rate(group) for group in self._groups()]
         for parameters in groups:

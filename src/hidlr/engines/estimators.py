@@ -1,7 +1,11 @@
 """Plan and fit together: from a step to its slopes and curvatures by forward passes alone."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
+
+import torch
 
 from hidlr import plans
 from hidlr.engines.protocol import Measure, StepView
@@ -11,13 +15,17 @@ __all__ = ["AxisEstimator", "Estimator", "FullEstimator", "RandomEstimator"]
 
 
 class Estimator(Protocol):
-    """Measures one step's quadratic model, in units of xi."""
+    """Measures one step's quadratic model, in units of xi; groups that did not move cost nothing and get nan."""
+
+    @property
+    def size(self) -> float:
+        """How far its probes go (units of the base step)."""
 
     def points(self, groups: int) -> int:
-        """Points one estimate takes, the base not counted."""
+        """Points one estimate of so many moving groups takes, the base not counted."""
 
     def estimate(self, view: StepView, measure: Measure) -> QuadraticFit:
-        """Slopes and curvature of all groups."""
+        """Slopes and curvatures of all groups."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +44,9 @@ class AxisEstimator:
 
     def estimate(self, view: StepView, measure: Measure) -> QuadraticFit:
         """Slopes and diagonal curvature."""
-        groups = len(view.names)
+        groups = int(view.moving.sum())
         points = [point for k in range(groups) for point in plans.axis(groups, k, [self.size, -self.size])]
-        return fit_diagonal(points, measure(points), view.base)
+        return _fitted(fit_diagonal, points, view, measure)
 
 
 @dataclass(frozen=True)
@@ -61,13 +69,13 @@ class RandomEstimator:
 
     def estimate(self, view: StepView, measure: Measure) -> QuadraticFit:
         """Slopes and diagonal curvature."""
-        groups = len(view.names)
+        groups = int(view.moving.sum())
         if groups == 1:
             points = plans.axis(1, 0, [self.size, -self.size])
         else:
             seed = self.seed * 1_000_003 + view.step
             points = plans.gaussian(groups, self.points(groups), [self.size] * groups, seed)
-        return fit_diagonal(points, measure(points), view.base)
+        return _fitted(fit_diagonal, points, view, measure)
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,30 @@ class FullEstimator:
 
     def estimate(self, view: StepView, measure: Measure) -> QuadraticFit:
         """Slopes and full curvature."""
-        groups = len(view.names)
-        points = plans.full(groups, [self.size] * groups)
-        return fit_full(points, measure(points), view.base)
+        groups = int(view.moving.sum())
+        return _fitted(fit_full, plans.full(groups, [self.size] * groups), view, measure)
+
+
+def _fitted(
+    fit: Callable[[Sequence[plans.Point], Sequence[float], float], QuadraticFit],
+    points: Sequence[plans.Point],
+    view: StepView,
+    measure: Measure,
+) -> QuadraticFit:
+    """Measure points given for the moving groups alone, and spread the fit over all groups."""
+    groups = len(view.names)
+    moving = view.moving.nonzero()[:, 0]
+    slope = torch.full((groups,), torch.nan, dtype=torch.float64)
+    curvature = torch.zeros(groups, groups, dtype=torch.float64)
+    if not points:
+        return QuadraticFit(slope, curvature, math.nan)
+    spread = torch.zeros(len(points), groups, dtype=torch.float64)
+    spread[:, moving] = torch.tensor(points, dtype=torch.float64)
+    losses = measure([tuple(row) for row in spread.tolist()])
+    if not all(map(math.isfinite, losses)):
+        # One probe went too far: a fit of nan is refused group by group, with that as the reason.
+        return QuadraticFit(slope, slope.diag(), math.nan)
+    found = fit(points, losses, view.base)
+    slope[moving] = found.slope
+    curvature[moving[:, None], moving] = found.curvature
+    return QuadraticFit(slope, curvature, found.r2)

@@ -29,7 +29,7 @@ class Fixed:
     def decide(self, view: StepView, measure: Measure) -> Decision:
         """Measure all groups; keep the rates."""
         fit = self._estimator.estimate(view, measure)
-        return Decision(view.rates, "watch", findings_of(fit, view), note="rates are fixed")
+        return Decision(view.rates, "watch", findings_of(fit, view, self._estimator.size), note="rates are fixed")
 
     def spend(self, step: int, points: int) -> None:
         """Nothing to account for: the period is fixed."""

@@ -61,16 +61,17 @@ class Paper:
     def decide(self, view: StepView, measure: Measure) -> Decision:
         """Steps 4 to 8 of Algorithm 1."""
         fit = self._estimator.estimate(view, measure)
-        findings = findings_of(fit, view)
+        findings = findings_of(fit, view, self._estimator.size)
         if fit.r2 < self._min_r2:
             reason = f"R2 {fit.r2:.3f} below {self._min_r2}"
             findings = {k: Finding(f.slope, f.curvature, f.noise, f.reason or reason) for k, f in findings.items()}
         accepted = torch.tensor([k in findings and not findings[k].reason for k in range(len(view.names))])
         # The optimum is a rate in use, not one before the schedule: the horizon factor multiplies
         # the result, as the authors' "scale" does.
-        target = (fit.minimiser() * view.rates).clamp(view.tuned / self._clip, view.tuned * self._clip)
+        optimum = fit.minimiser() * view.rates
+        target = optimum.clamp(view.tuned / self._clip, view.tuned * self._clip)
         mixed = self._smoothing * view.tuned + (1 - self._smoothing) * target
-        tuned = torch.where(accepted & target.isfinite() & (target > 0), mixed, view.tuned)
+        tuned = torch.where(accepted & optimum.isfinite() & (optimum > 0), mixed, view.tuned)
         return Decision(
             tuned * view.factor,
             "paper",

@@ -14,6 +14,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 __all__ = ["RandomState", "Surroundings", "modules_reached"]
 
+_SHORT = 100  # a longer container holds data, not models
+
 
 class RandomState:
     """The random state of Python, numpy (if loaded), the CPU and the given devices, to set back.
@@ -48,7 +50,7 @@ class Surroundings:
 
     Modules are found in what the closure reaches (cells, globals, bound objects) and, for those
     hidden deeper, by a forward pre-hook that sees each module just before it runs. Their buffers and
-    training flags are set back after each point; a buffer is written only if it did change.
+    training flags are set back after each point, their parameters' gradients and flags on `close`.
 
     Args:
         parameters: the tuned parameters; their gradients are put aside until `close`.
@@ -62,12 +64,13 @@ class Surroundings:
         self._parameters = list(parameters)
         self._known = known
         self._modes: dict[nn.Module, bool] = {}
-        self._buffers: list[tuple[nn.Module, dict[str, tuple[Tensor, Tensor, int]]]] = []
+        self._buffers: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
+        self._written: list[Tensor] = []
+        self._copies: list[Tensor] = []
         self._random = RandomState({parameter.device for parameter in self._parameters})
-        self._grads = [parameter.grad for parameter in self._parameters]
-        self._flags = [parameter.requires_grad for parameter in self._parameters]
+        self._aside: dict[Tensor, tuple[Tensor | None, bool]] = {}
         for parameter in self._parameters:
-            parameter.grad = None
+            self._put_aside(parameter)
         for module in {*known, *(found for closure in closures for found in modules_reached(closure))}:
             self._remember(module)
         self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
@@ -80,13 +83,20 @@ class Surroundings:
             if module in self._modes:
                 continue
             self._modes[module] = module.training
-            buffers = {
-                name: (buffer, buffer.detach().clone(), buffer._version)
-                for name, buffer in module._buffers.items()
-                if buffer is not None
-            }
-            if buffers:
-                self._buffers.append((module, buffers))
+            for parameter in module._parameters.values():
+                if parameter is not None:
+                    self._put_aside(parameter)
+            if not module._buffers:
+                continue
+            self._buffers.append((module, dict(module._buffers)))
+            kept = [b for b in module._buffers.values() if b is not None and not _overlaps(b)]
+            self._written += kept
+            self._copies += [buffer.detach().clone() for buffer in kept]
+
+    def _put_aside(self, parameter: Tensor) -> None:
+        if parameter not in self._aside:
+            self._aside[parameter] = (parameter.grad, parameter.requires_grad)
+            parameter.grad = None
 
     def set_back(self) -> None:
         """Random states, buffers and modes as they were at the start."""
@@ -94,13 +104,14 @@ class Surroundings:
         for module, training in self._modes.items():
             module.training = training
         for module, buffers in self._buffers:
-            for name, (buffer, copy, version) in buffers.items():
-                if buffer._version != version:
-                    with torch.no_grad():
-                        buffer.copy_(copy)
-                    buffers[name] = (buffer, copy, buffer._version)
-                if module._buffers.get(name) is not buffer:
-                    module._buffers[name] = buffer
+            now = module._buffers
+            if len(now) != len(buffers) or any(now.get(name) is not buffer for name, buffer in buffers.items()):
+                now.clear()
+                now.update(buffers)
+        if self._written:
+            # All of them, through .data: its writers leave no mark on the version counter that could be
+            # asked, and a graph that saved a buffer for its backward must not be told of this write.
+            torch._foreach_copy_([buffer.data for buffer in self._written], self._copies)
 
     def grads_appeared(self) -> bool:
         """Whether the closure has run a backward pass into a tuned parameter."""
@@ -110,7 +121,7 @@ class Surroundings:
         """Set everything back, gradients and their flags included, and stop watching modules."""
         self._hook.remove()
         self.set_back()
-        for parameter, grad, flag in zip(self._parameters, self._grads, self._flags, strict=True):
+        for parameter, (grad, flag) in self._aside.items():
             if parameter.requires_grad != flag:
                 parameter.requires_grad_(flag)
             parameter.grad = grad
@@ -118,6 +129,8 @@ class Surroundings:
 
 def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
     """The modules that a callable refers to: itself, cells, used globals, partial arguments, bound object.
+
+    Of objects and short containers among these, also what they hold directly.
 
     Example:
         >>> model = nn.Linear(2, 1)
@@ -137,12 +150,21 @@ def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
             todo += [item.func, *item.args, *item.keywords.values()]
         elif isinstance(item, types.MethodType):
             todo += [item.__func__, item.__self__]
-            attributes = getattr(item.__self__, "__dict__", {})
-            todo += [value for value in attributes.values() if isinstance(value, nn.Module)]
         elif isinstance(item, types.FunctionType):
             todo += [cell.cell_contents for cell in item.__closure__ or () if _filled(cell)]
-            todo += item.__defaults__ or ()
+            todo += [*(item.__defaults__ or ()), *(item.__kwdefaults__ or {}).values()]
             todo += [item.__globals__[name] for name in item.__code__.co_names if name in item.__globals__]
+        elif isinstance(item, list | tuple | dict) and len(item) <= _SHORT:
+            values = item.values() if isinstance(item, dict) else item
+            todo += [value for value in values if isinstance(value, nn.Module)]
+        elif hasattr(item, "__dict__") and not isinstance(item, types.ModuleType | type | Tensor):
+            # A trainer or a namespace: one level, since further in lies the whole program.
+            todo += [value for value in vars(item).values() if isinstance(value, nn.Module)]
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether entries share memory (expanded): nothing can write such a buffer in place."""
+    return any(size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True))
 
 
 def _filled(cell: types.CellType) -> bool:

@@ -1,0 +1,11 @@
+"""What a run found, for people: tables, plots and one self-contained HTML page.
+
+Reads records only. matplotlib and jinja2 are imported when something is drawn or written, not before.
+"""
+
+from hidlr.reports.curves import Curve
+from hidlr.reports.html import write_report
+from hidlr.reports.parabolas import parabola_figure
+from hidlr.reports.table import Summary, summary
+
+__all__ = ["Curve", "Summary", "parabola_figure", "summary", "write_report"]

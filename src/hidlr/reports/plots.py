@@ -1,0 +1,242 @@
+"""The page's sections made of plots; without matplotlib, their words alone."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hidlr.reports.contours import path_figure
+from hidlr.reports.curves import last_curves
+from hidlr.reports.figures import Line, Panel, is_thinned, line_figure
+from hidlr.reports.load import Metric, RunData
+from hidlr.reports.parabolas import draw_parabolas
+from hidlr.reports.series import GroupSeries
+from hidlr.reports.svg import to_svg
+from hidlr.reports.text import count, duration, number, percent, plural, printable, shorten
+from hidlr.reports.theme import INK, NARROW, WIDE, Size, has_matplotlib
+from hidlr.reports.thin import Floats, running_mean
+from hidlr.reports.views import Key, Plot, Section
+from hidlr.reports.words import loss_sentence, phases_sentence
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["cost", "curvatures", "parabolas", "path", "rates", "slopes", "training"]
+
+Styles = Mapping[str, int | None]
+
+_CURVES = 12
+_EVALS = 6
+_SMOOTHED_FROM = 50
+
+
+def rates(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) -> Section | None:
+    """Rates over time, as the tuner holds them: the schedule divided out."""
+    panel = _group_panel("rate (lr), log scale", series, styles, lambda group: (group.steps, group.rates))
+    words = [phases_sentence([(record.step, record.phase) for record in data.records])]
+    factors = [record.factor for record in data.records]
+    if any(factor != 1 for factor in factors):
+        words.append(
+            "What is drawn is the tuned rate. The optimizer's rate is this times the schedule, which went "
+            f"from {number(factors[0])} to {number(factors[-1])} at the last probe."
+        )
+    caption = "Rate of each group after each probe."
+    return _group_section("rates", "Rates", panel, caption, words, styles)
+
+
+def slopes(series: Mapping[str, GroupSeries], styles: Styles) -> Section | None:
+    """Accepted slopes over time."""
+    panel = _group_panel(
+        "slope b (loss / lr), log scale", series, styles, lambda group: (group.measured_at, group.slopes)
+    )
+    caption = "Slope of each accepted measurement: how fast the loss falls along the group's own step."
+    return _group_section("slopes", "Slopes", panel, caption, [], styles)
+
+
+def curvatures(series: Mapping[str, GroupSeries], styles: Styles) -> Section | None:
+    """Accepted curvatures over time."""
+    panel = _group_panel(
+        "curvature A (loss / lr\u00b2), log scale",
+        series,
+        styles,
+        lambda group: (group.measured_at, group.curvatures),
+    )
+    caption = "Curvature of each accepted measurement: how soon the loss turns up again along that step."
+    return _group_section("curvatures", "Curvatures", panel, caption, [], styles)
+
+
+def training(data: RunData) -> Section | None:
+    """Training loss and evaluation metrics over time."""
+    steps = _column(data, lambda metric: metric.step)
+    losses = _column(data, lambda metric: metric.loss)
+    finite = losses[np.isfinite(losses)]
+    panels, keys = [], []
+    if len(finite):
+        log = bool(finite.min() > 0 and finite.max() > 100 * finite.min())
+        smooth = len(finite) >= _SMOOTHED_FROM
+        lines = [Line("each step", steps, losses, None if smooth else 0)]
+        if smooth:
+            window = max(5, len(losses) // 100)
+            lines.append(Line("mean", steps, running_mean(losses, window), 0))
+            keys = [Key(f"mean of {count(window)} steps", "", 0), Key("each step", "", None)]
+        panels.append(Panel("training loss" + (", log scale" if log else ""), tuple(lines), log))
+    first = data.result.metric_name if data.result else ""
+    names = sorted({name for metric in data.metrics for name in metric.evals}, key=lambda n: (n != first, n))
+    for name in names[:_EVALS]:
+        found = [(metric.step, metric.evals[name]) for metric in data.metrics if name in metric.evals]
+        x, y = np.array(found, dtype=np.float64).T
+        panels.append(Panel(shorten(f"evaluation: {name}", 44), (Line(name, x, y, 0),)))
+    panels = [panel for panel in panels if not panel.empty()]
+    part = max(1, len(finite) // 100)
+    words = loss_sentence(_mean(finite[:part]), _mean(finite[-part:]), len(losses) - len(finite))
+    if not panels:
+        return Section("training", "Training", words=(words,)) if words else None
+    if part > 1:
+        words = words.replace(" went", f" (mean of {count(part)} steps) went")
+    left_out = f" {len(names) - _EVALS} more metrics are not drawn." if len(names) > _EVALS else ""
+    return Section(
+        "training",
+        "Training",
+        words=(words,) if words else (),
+        plots=_lines("training", panels, "Training loss and evaluation metrics over steps." + left_out, tuple(keys)),
+    )
+
+
+def cost(data: RunData) -> Section | None:
+    """The probes' share of the wall-clock, up to each step."""
+    steps = _column(data, lambda metric: metric.step)
+    whole = _column(data, lambda metric: metric.seconds)
+    probes = _column(data, lambda metric: metric.probe_seconds)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        share = np.where(whole > 0, 100 * probes / whole, np.nan)
+    panel = Panel("share of the run's time so far (%)", (Line("probing", steps, share, 0),), zero=True)
+    if panel.empty():
+        return None
+    last = np.flatnonzero(np.isfinite(share))[-1]
+    times = f"{duration(float(probes[last]))} of {duration(float(whole[last]))}"
+    words = f"{times}: {percent(share[last] / 100)}."
+    caption = "Wall-clock of the probes over that of the run, both from its start up to each step."
+    return Section("cost", "What probing cost", words=(words,), plots=_lines("cost", [panel], caption))
+
+
+def parabolas(data: RunData, styles: Styles) -> Section | None:
+    """The last measured points of each group and their parabola."""
+    found = last_curves(data.records)
+    if not found:
+        return None
+    ranked = sorted(found, key=lambda name: (styles.get(name) is None, styles.get(name) or 0))[:_CURVES]
+    steps = sorted(found[name][0] for name in ranked)
+    when = f"step {count(steps[0])}" if steps[0] == steps[-1] else f"steps {count(steps[0])} to {count(steps[-1])}"
+    caption = (
+        f"The last probe of each group along its own step ({when}): change of loss against rate. Dots are "
+        "measured, the line is the parabola of the recorded slope and curvature, the diamond its minimum."
+    )
+    if len(found) > len(ranked):
+        caption += f" {len(ranked)} of {count(len(found))} groups."
+    curves = [found[name][1] for name in ranked]
+    label = f"Measured loss against rate with a fitted parabola, for {plural(len(curves), 'group')}."
+    plots = _plot("parabolas", label, caption, (), lambda size: draw_parabolas(curves, size, INK))
+    return Section("parabolas", "Parabolas", plots=plots) if plots else None
+
+
+def path(data: RunData) -> Section | None:
+    """The trajectory of a 2-D workload."""
+    surface = data.result.surface if data.result else None
+    points = [metric.point for metric in data.metrics if metric.point is not None]
+    if surface is None:
+        return None
+    (left, right), (low, high) = surface.xlim, surface.ylim
+    outside = sum(not (left <= x <= right and low <= y <= high) for x, y in points)
+    words = []
+    if points and surface.minimum is not None:
+        distance = math.dist(points[-1], surface.minimum)
+        words.append(f"The path ends {number(distance)} from the minimum, after {plural(len(points), 'step')}.")
+    if outside:
+        words.append(f"{plural(outside, 'point')} of the path outside of the picture.")
+    name = printable(surface.name or "the function")
+    caption = f"Contours of {name}: from one to the next the height above the lowest grows by the same factor."
+    keys = [Key("path, from the open to the filled dot", "", 0)] if points else []
+    keys += [Key("minimum (cross)", "", 1)] if surface.minimum else []
+    plots = _plot(
+        "path",
+        f"Path of the parameters over the contours of {name}.",
+        caption,
+        tuple(keys),
+        lambda size: path_figure(surface, points, size, INK),
+    )
+    return Section("path", "Path", words=tuple(words), plots=plots) if words or plots else None
+
+
+def _group_panel(
+    label: str,
+    series: Mapping[str, GroupSeries],
+    styles: Styles,
+    values: Callable[[GroupSeries], tuple[Floats, Floats]],
+) -> Panel:
+    lines = tuple(Line(name, *values(group), styles.get(name)) for name, group in series.items())
+    return Panel(label, lines, log=True)
+
+
+def _group_section(
+    key: str, title: str, panel: Panel, caption: str, words: list[str], styles: Styles
+) -> Section | None:
+    if panel.empty():
+        return None
+    low = sum(int((line.y <= 0).sum()) for line in panel.lines)
+    broken = sum(int((~np.isfinite(line.y)).sum()) for line in panel.lines)
+    if low:
+        caption += f" {plural(low, 'value')} at or below 0 not on the log scale."
+    if broken:
+        caption += f" {plural(broken, 'value')} not finite."
+    keys = sorted(
+        (Key(printable(line.name), _last(line.y), line.style) for line in panel.lines if line.style is not None),
+        key=lambda entry: entry.style or 0,
+    )
+    others = sum(style is None for style in styles.values())
+    if others:
+        caption += " The groups with the highest and the lowest final rates are in colour."
+        keys.append(Key(plural(others, "other group"), "", None))
+    return Section(key, title, words=tuple(filter(None, words)), plots=_lines(key, [panel], caption, tuple(keys)))
+
+
+def _lines(key: str, panels: list[Panel], caption: str, keys: tuple[Key, ...] = ()) -> tuple[Plot, ...]:
+    if is_thinned(panels, NARROW):
+        caption += " Thinned for drawing: every stretch of steps keeps its lowest and its highest value."
+    share = 1.0 if len(panels) == 1 else 0.72
+    label = "; ".join(f"{panel.label} over steps, {plural(len(panel.lines), 'line')}" for panel in panels)
+    return _plot(
+        key,
+        label,
+        caption,
+        keys,
+        lambda size: line_figure(panels, replace(size, height=round(share * size.height)), INK),
+    )
+
+
+def _plot(
+    key: str, label: str, caption: str, keys: tuple[Key, ...], draw: Callable[[Size], "Figure"]
+) -> tuple[Plot, ...]:
+    if not has_matplotlib():
+        return ()
+    render = partial(_rendered, key, label, draw)
+    return (Plot(render(WIDE), render(NARROW), caption, keys),)
+
+
+def _rendered(key: str, label: str, draw: Callable[[Size], "Figure"], size: Size) -> str:
+    return to_svg(draw(size), f"{key}-{size.name}-", label, size.name)
+
+
+def _column(data: RunData, read: Callable[[Metric], float]) -> Floats:
+    return np.array([read(metric) for metric in data.metrics], dtype=np.float64)
+
+
+def _last(values: Floats) -> str:
+    finite = values[np.isfinite(values)]
+    return number(float(finite[-1])) if len(finite) else ""
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else math.nan
