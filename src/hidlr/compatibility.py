@@ -130,7 +130,7 @@ def check_groups(optimizer: Optimizer) -> list[str]:
             f"{', ...' if len(changed) > 5 else ''}): rates are saved by name, so name them with "
             "hidlr.param_groups or a 'name' key in each group",
             HidlrWarning,
-            stacklevel=4,
+            stacklevel=3,
         )
     return names
 

@@ -37,6 +37,7 @@ class Influence:
         curvature may be close to zero.
 
         Example:
+            >>> from hidlr.history import GroupRecord
             >>> record = StepRecord(0, "", (GroupRecord("bias", 4, 1.0, 1.0, 2.0, 0.5, 1e-6, True),))
             >>> Influence.from_records([record]).ppi
             {'bias': 2.0}

@@ -290,6 +290,11 @@ class HiDLR:
         self._displacement = Displacement(groups)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is not None and bool(found_inf):
+            # GradScaler calls fused optimizers even then; the kernel skips the step by itself.
+            self._displacement = None
+            return
         if isinstance(self._schedule, Horizon):
             self._schedule.taken(self._taken)
         self._taken += 1
@@ -339,16 +344,16 @@ class HiDLR:
                 stacklevel=4,
             )
 
-    def _warn(self, kind: str, message: str) -> None:
+    def _warn(self, kind: str, message: str, level: int = 5) -> None:
         if kind not in self._warned:
             self._warned.add(kind)
-            warnings.warn(message, HidlrWarning, stacklevel=5)
+            warnings.warn(message, HidlrWarning, stacklevel=level)
 
     def _keep(self, record: StepRecord) -> None:
         try:
             self.history.append(record)
         except OSError as error:
-            self._warn("history", f"records cannot be written ({error}); training goes on, they stay in memory")
+            self._warn("history", f"records cannot be written ({error}); training goes on, they stay in memory", 4)
 
     # -- state ----------------------------------------------------------------------------------
 
@@ -375,10 +380,13 @@ class HiDLR:
             StateError: the state is damaged, of other groups or of another engine; nothing is changed.
         """
         try:
-            tuned = {str(name): float(rate) for name, rate in state["tuned"].items()}
-            written = {str(name): float(rate) for name, rate in state["written"].items()}
+            tuned, written = _saved_rates(state["tuned"]), _saved_rates(state["written"])
+            if set(written) != set(tuned):
+                raise ValueError("the groups of 'tuned' and 'written' differ")
             version, kind = state["version"], state["engine"]["kind"]
             plain = (int(state["taken"]), bool(state["repeated"]))
+            if plain[0] < 0:
+                raise ValueError(f"{plain[0]} steps taken")
             numbers = (float(state["disagreement"]), int(state["bad_in_a_row"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StateError(f"this is not the state of a HiDLR tuner ({error!r}): pass tuner.state_dict()") from error
@@ -411,6 +419,13 @@ class HiDLR:
         """Remove the hooks: the optimizer is as it was before, at its present rates."""
         for hook in self._hooks:
             hook.remove()
+
+
+def _saved_rates(saved: Mapping[str, Any]) -> dict[str, float]:
+    rates = {str(name): float(rate) for name, rate in saved.items()}
+    if not all(0 <= rate < math.inf for rate in rates.values()):
+        raise ValueError(f"rates are finite and at least 0, not {rates}")
+    return rates
 
 
 def _trainable(group: Mapping[str, Any]) -> list[Tensor]:

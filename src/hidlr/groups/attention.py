@@ -41,7 +41,7 @@ def within_attention(slot: Slot, attention: frozenset[Node]) -> bool:
         attention: from `attention_nodes`.
 
     Returns:
-        True inside an attention module, save for a feed-forward pair that shares the module with it.
+        True inside an attention module, save for a feed-forward in it (flat blocks, attention pooling).
     """
     path = list(slot.node.chain())
     for below, node in zip([None, *path], path, strict=False):
@@ -101,7 +101,13 @@ def _holds_more(node: Node, by_structure: set[Node]) -> bool:
 
 
 def _feed_forward(node: Node) -> set[Node]:
-    """Give the linear maps of a flat block (q, k, v, o and a feed-forward side by side) that widen and narrow."""
+    """Give what is a feed-forward in an attention module: maps beside q, k and v, or a module of its own."""
+    inner = {child for child in node.children if child not in linear_children(node) and _widening(child)}
+    return _widening(node) | inner
+
+
+def _widening(node: Node) -> set[Node]:
+    """Give the linear maps in a module that widen and narrow again, d -> h and h -> d with h > d."""
     maps = {leaf: w for leaf, w in linear_children(node).items() if not _letters(leaf.path[len(node.path)])}
     found: set[Node] = set()
     for first, (inputs, hidden) in maps.items():

@@ -83,9 +83,14 @@ def _generic(node: Node) -> bool:
 
 
 def _signature(node: Node) -> tuple[object, ...]:
-    """Tell classes apart; two containers are of one class only if their members are."""
-    below = tuple(_signature(child) for child in node.children) if _generic(node) else ()
-    return (type(node.module), *below)
+    """Tell classes apart; two containers are of one class if both are stages, or their members agree."""
+    if not _generic(node):
+        return (type(node.module),)
+    within = [child for child in node.children if child.has_parameters()]
+    if all(_is_block(child) and not _generic(child) for child in within):
+        # EfficientNet's stages differ in depth and class of their blocks, and are stages all the same.
+        return (type(node.module),)
+    return (type(node.module), *(_signature(child) for child in node.children))
 
 
 def _search(root: Node, repeated: Callable[[Node], tuple[Node, ...]]) -> tuple[Stack, ...]:

@@ -75,7 +75,9 @@ def site_layers(sites: Sequence[Site]) -> list[str]:
     core = core_of(sites[0].root)
     anatomy = anatomy_of(sites[0].root)
     roles = [site_role(site, anatomy) for site in sites]
-    stacks = stacks_of(core)
+    # A head may repeat modules too (one projection per scale, say); all of it is "head".
+    in_head = {node for head in anatomy.heads for node in head.walk()}
+    stacks = tuple(stack for stack in stacks_of(core) if stack.container not in in_head)
     if stacks:
         towers = _towers(stacks)
         places = [_place(site, role, towers, core) for site, role in zip(sites, roles, strict=True)]

@@ -28,7 +28,7 @@ ROLES = (
 )
 """Every role, in the order in which ``param_groups(model, by="role")`` gives its groups."""
 
-_BIAS = re.compile(r"(?:^|_)bias(?:_|$)|^b$")
+_BIAS = re.compile(r"(?:^|_)bias(?:es)?(?:_|$)|^b$")
 _EMBEDDING = re.compile(r"(?:^|_)(?:pos|position|positions|positional|embed|embeds|embedding|embeddings)(?:_|$)")
 _TOKEN = re.compile(r"(?:^|_)(?:cls|dist|class|reg|register|mask|trainable)_(?:tokens?|embed)")
 _FEED_FORWARD = re.compile(r"expert|moe|mlp|ffn|feed_?forward", re.IGNORECASE)

@@ -34,15 +34,13 @@ class Comparison:
         own: the run that was compared.
         grid: the uniform runs, in the grid's order.
         best: the one of them that a search by hand would have chosen.
-        grid_seconds: training time of the whole grid, added up.
-        wall_seconds: what one waited for it, which is less where processes shared the work.
+        wall_seconds: how long it took; less than the runs' sum where processes shared the work.
         processes: how many did.
     """
 
     own: Row
     grid: tuple[Row, ...]
     best: Row
-    grid_seconds: float
     wall_seconds: float
     processes: int
 
@@ -57,7 +55,8 @@ class Comparison:
             "comparison": [{**asdict(row), "chosen": row is self.best} for row in self.rows],
             "grid": {
                 "runs": len(self.grid),
-                "seconds": self.grid_seconds,
+                "seconds": sum(row.seconds for row in self.grid),
+                "cpu_seconds": sum(row.cpu_seconds for row in self.grid),
                 "wall_seconds": self.wall_seconds,
                 "processes": self.processes,
             },
@@ -114,7 +113,6 @@ def compare(
         own=Row.of(result),
         grid=grid,
         best=max(grid, key=lambda row: row.preference(higher=result.higher_is_better)),
-        grid_seconds=sum(row.seconds for row in grid),
         wall_seconds=time.perf_counter() - began,
         processes=processes,
     )

@@ -26,7 +26,9 @@ class Result:
         rates: rate of each group at the end, after the schedule (lr).
         steps: steps done.
         seconds: training time, probes included, evaluations and files not.
-        probe_seconds: the probes' part of it.
+        cpu_seconds: the processor's part of it, over all threads; unlike `seconds` the same on a busy
+            machine, and no measure of a GPU's work.
+        probe_seconds: the probes' part of `seconds`.
         diverged_at: the step whose loss was not finite, which ended the run; None if none was.
         influence: of each group, from the probes.
         history: the probes.
@@ -44,6 +46,7 @@ class Result:
     rates: dict[str, float]
     steps: int
     seconds: float
+    cpu_seconds: float
     probe_seconds: float
     diverged_at: int | None
     influence: Influence
@@ -66,6 +69,7 @@ class Result:
             rates=dict(session.control.rates),
             steps=session.step,
             seconds=session.seconds,
+            cpu_seconds=session.cpu_seconds,
             probe_seconds=session.probe_seconds,
             diverged_at=session.diverged_at,
             influence=Influence.from_records(history),
@@ -94,6 +98,7 @@ class Result:
             "rates": self.rates,
             "steps": self.steps,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "probe_seconds": self.probe_seconds,
             "diverged_at": self.diverged_at,
             "comparison": [],

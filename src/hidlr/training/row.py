@@ -22,7 +22,8 @@ class Row:
         metric: the validation metric that chooses between runs.
         test: the same on the test split (for functions: the distance to the minimum).
         val_loss: validation loss, to tell ties apart; nan if there is none.
-        seconds: training time.
+        seconds: training time, longer on a busy machine.
+        cpu_seconds: the processor's part of it.
         diverged_at: the step whose loss was not finite; None if none was.
     """
 
@@ -33,6 +34,7 @@ class Row:
     test: float
     val_loss: float
     seconds: float
+    cpu_seconds: float
     diverged_at: int | None
 
     @classmethod
@@ -47,6 +49,7 @@ class Row:
             test=result.final[result.test_name],
             val_loss=result.final.get("val_loss", math.nan),
             seconds=result.seconds,
+            cpu_seconds=result.cpu_seconds,
             diverged_at=result.diverged_at,
         )
 
@@ -64,7 +67,8 @@ class Row:
         try:
             data = json.loads(line)
             # nan and infinities were written as strings.
-            numbers = {name: float(data[name]) for name in ("warmup", "metric", "test", "val_loss", "seconds")}
+            names = ("warmup", "metric", "test", "val_loss", "seconds", "cpu_seconds")
+            numbers = {name: float(data[name]) for name in names}
             return cls(**{**data, **numbers})
         except (LookupError, TypeError, AttributeError) as error:
             raise ValueError(f"not a run's row: {error}") from error

@@ -70,6 +70,7 @@ class Session:
         workload: what is trained.
         step: steps done.
         seconds: training time so far.
+        cpu_seconds: the processor's part of it, over all threads.
         probe_seconds: the probes' part of it.
         diverged_at: the step whose loss was not finite, which ends a run; None while all is well.
     """
@@ -81,6 +82,7 @@ class Session:
         self.control = control_for(config, self.optimizer)
         self.step = 0
         self.seconds = 0.0
+        self.cpu_seconds = 0.0
         self.probe_seconds = 0.0
         self.diverged_at: int | None = None
 
@@ -91,7 +93,7 @@ class Session:
 
     def advance(self) -> Progress:
         """Do one step; a loss that is not finite ends the run, with the parameters as they were."""
-        began = time.perf_counter()
+        began, cpu_began = time.perf_counter(), time.process_time()
         step, record = self.step, None
         point = self.workload.point(self.model)
         batch: Batch = tuple(part.to(self._device) for part in self.workload.batch(step, self.config.seed))
@@ -106,6 +108,7 @@ class Session:
             self.diverged_at = step
         self.step += 1
         self.seconds += time.perf_counter() - began
+        self.cpu_seconds += time.process_time() - cpu_began
         self.probe_seconds += record.seconds if record is not None else 0.0
         due = self.finished or self.step % (self.config.eval_every or 1) == 0
         return Progress(
@@ -125,6 +128,7 @@ class Session:
         return {
             "step": self.step,
             "seconds": self.seconds,
+            "cpu_seconds": self.cpu_seconds,
             "probe_seconds": self.probe_seconds,
             "diverged_at": self.diverged_at,
             "model": self.model.state_dict(),
@@ -141,6 +145,7 @@ class Session:
         self.control.load_state_dict(state["control"])
         self.step = int(state["step"])
         self.seconds = float(state["seconds"])
+        self.cpu_seconds = float(state["cpu_seconds"])
         self.probe_seconds = float(state["probe_seconds"])
         self.diverged_at = state["diverged_at"]
         torch.set_rng_state(state["rng"]["cpu"])
