@@ -1,7 +1,7 @@
 """Draw the README's picture from a run folder.
 
-    hidlr train digits --start-rate 1e-6 --out runs/picture
-    python -m benchmarks.pictures runs/picture      # writes docs/images/digits.png
+hidlr train digits --start-rate 1e-6 --out runs/picture
+python -m benchmarks.pictures runs/picture      # writes docs/images/digits.png
 """
 
 import argparse

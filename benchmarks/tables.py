@@ -1,7 +1,7 @@
 """Write the tables in README and docs from the committed result files.
 
-    python -m benchmarks.tables            # rewrite every block between <!-- table:NAME --> markers
-    python -m benchmarks.tables --check    # exit 1 if a block is not what the results say
+python -m benchmarks.tables            # rewrite every block between <!-- table:NAME --> markers
+python -m benchmarks.tables --check    # exit 1 if a block is not what the results say
 """
 
 import argparse

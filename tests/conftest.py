@@ -7,6 +7,7 @@ import hypothesis
 import numpy as np
 import pytest
 import torch
+
 from support.traces import RandomStates
 
 torch.set_num_threads(1)  # the machine is shared, and the models here are tiny
@@ -27,7 +28,7 @@ def seed() -> Iterator[None]:
     """Seed Python, numpy and torch; set their states and the default dtype back afterwards."""
     before, dtype = RandomStates.take(), torch.get_default_dtype()
     random.seed(0)
-    np.random.seed(0)  # noqa: NPY002  (the legacy global state is what a user's code may draw from)
+    np.random.seed(0)
     torch.manual_seed(0)
     yield
     torch.set_default_dtype(dtype)

@@ -3,12 +3,12 @@ import warnings
 import pytest
 import pytorch_optimizer
 import torch
-from support.optimizers import EACH_VARIANT
 from torch import nn
 
 import hidlr
 from hidlr.compatibility import check_groups, check_optimizer
 from hidlr.errors import HidlrError, HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
+from support.optimizers import EACH_VARIANT
 
 
 def parameters(*shapes):
@@ -99,7 +99,7 @@ def test_a_wrapped_optimizer_is_opened():
 
 def test_maximizing_is_refused():
     optimizer = torch.optim.SGD(parameters(), lr=0.1, maximize=True)
-    with pytest.raises(InputError, match="group 0 maximizes.*maximize=False and the negated objective"):
+    with pytest.raises(InputError, match=r"group 0 maximizes.*maximize=False and the negated objective"):
         hidlr.HiDLR(optimizer)
 
 

@@ -5,16 +5,16 @@ import io
 
 import pytest
 import torch
-from support.engines import Multiply, view
-from support.models import TASKS, mlp
-from support.optimizers import EACH_ROW, EACH_VARIANT, ROWS
-from support.traces import assert_equal, optimizer_state
 from torch import nn
 
 import hidlr
 from hidlr.displacement import Displacement
 from hidlr.engines import AxisEstimator, Fixed
 from hidlr.probe import Probe
+from support.engines import Multiply, view
+from support.models import TASKS, mlp
+from support.optimizers import EACH_ROW, EACH_VARIANT, ROWS
+from support.traces import assert_equal, optimizer_state
 
 FACTORS = (2.0, 0.3, 1.0, 5.0, 0.01)
 # NAdam keeps a scalar in the default dtype, which load_state_dict casts to the parameters'.
@@ -89,12 +89,10 @@ def test_slope_and_curvature_agree_with_autograd(row, name):
 
     # By losses alone: central differences at h and h / 2, whose h^2 errors cancel in (4 A(h/2) - A(h)) / 3.
     length = sum((move**2).sum() for move in moves).sqrt().item()
-    fits = []
     with Probe(displacement, task.closure, flat) as probe:
         (base,) = probe.measure([(0.0,) * len(groups)])
-        for size in (0.03 / length, 0.015 / length):
-            fits.append(AxisEstimator(size).estimate(view(rates=[1.0] * len(groups), base=base), probe.measure))
-    coarse, fine = fits
+        seen = view(rates=[1.0] * len(groups), base=base)
+        coarse, fine = (AxisEstimator(size / length).estimate(seen, probe.measure) for size in (0.03, 0.015))
     # Groups differ by orders of magnitude: what is lost against the largest is rounding of the loss.
     noise = 1e-15 / (0.015 / length) ** 2
     torch.testing.assert_close((4 * fine.slope - coarse.slope) / 3, slopes, rtol=1e-5, atol=1e-13 / (0.015 / length))
@@ -138,9 +136,7 @@ def test_every_later_step_goes_on_from_there(row, variant):
         twin_optimizer.step()
     # Muon rounds its directions to bfloat16, which a last-bit difference of a gradient can flip.
     tolerance = {"rtol": 0, "atol": 1e-3} if row.matrices_only else {"rtol": 1e-9, "atol": 1e-11}
-    if row.name != "lion":  # a sign may flip where an entry of the average is zero to rounding
-        torch.testing.assert_close(values(task), values(twin), **tolerance)
-    assert all(torch.isfinite(p).all() for p in task.model.parameters())
+    torch.testing.assert_close(values(task), values(twin), **tolerance)
 
 
 @EACH_VARIANT
@@ -237,7 +233,7 @@ def test_a_group_at_rate_zero_is_left_alone(row):
         task.backward()
         optimizer.step()
         tuner.step(task.closure)
-    assert len(tuner.history) >= 3
+    assert len(tuner.history) >= 2
     assert all(record.groups[1].rate_after == 0.0 for record in tuner.history)
     assert not any(record.groups[1].accepted for record in tuner.history)
     assert_equal([p.detach() for p in optimizer.param_groups[1]["params"]], still)
@@ -338,5 +334,18 @@ def test_a_rate_kept_in_a_tensor_is_written_in_place(name):
 
 
 def test_a_row_for_each_optimizer_that_the_issue_names():
-    named = "sgd momentum nesterov adam adamw adagrad rmsprop adamax nadam radam lion muon".split()
+    named = [
+        "sgd",
+        "momentum",
+        "nesterov",
+        "adam",
+        "adamw",
+        "adagrad",
+        "rmsprop",
+        "adamax",
+        "nadam",
+        "radam",
+        "lion",
+        "muon",
+    ]
     assert {row.name for row in ROWS} >= set(named)

@@ -1,10 +1,10 @@
 import pytest
 import torch
-from support.traces import assert_equal
 from torch import nn
 
 from hidlr.displacement import Displacement
 from hidlr.errors import InputError
+from support.traces import assert_equal
 
 
 def step_by(parameters, moves):

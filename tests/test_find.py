@@ -2,14 +2,14 @@ import copy
 
 import pytest
 import torch
-from support.models import TASKS, mlp
-from support.optimizers import EACH_VARIANT
-from support.quadratic import Quadratic, quadratic
-from support.traces import Trace
 from torch import nn
 
 import hidlr
 from hidlr.errors import ClosureError, InputError, InputTypeError, UnsupportedOptimizerError
+from support.models import TASKS, mlp
+from support.optimizers import EACH_VARIANT
+from support.quadratic import Quadratic, quadratic
+from support.traces import Trace
 
 
 def curved(*curvatures, rate=1e-3, start=1.0):

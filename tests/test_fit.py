@@ -2,11 +2,11 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given
-from support.quadratic import random_spd, random_vector
 
 from hidlr import plans
 from hidlr.errors import InputError
 from hidlr.fit import QuadraticFit, fit_diagonal, fit_full, line_curvature
+from support.quadratic import random_spd, random_vector
 
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
-from support.traces import assert_equal
 
 import hidlr
 from hidlr.errors import StateError
 from hidlr.history import GroupRecord, History, StepRecord
+from support.traces import assert_equal
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 GROUPS = st.builds(

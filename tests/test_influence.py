@@ -1,11 +1,11 @@
 import pytest
 import torch
-from support.quadratic import quadratic
 
 import hidlr
 from hidlr.engines import Fixed
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.influence import Influence
+from support.quadratic import quadratic
 
 
 def accepted(name, size, slope, curvature):

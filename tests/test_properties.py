@@ -8,12 +8,12 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from support.models import mlp
-from support.quadratic import Quadratic, quadratic
-from support.traces import assert_equal
 
 import hidlr
 from hidlr.engines import AxisEstimator, FullEstimator
+from support.models import mlp
+from support.quadratic import Quadratic, quadratic
+from support.traces import assert_equal
 
 pytestmark = pytest.mark.usefixtures("float64")
 SIZES = st.lists(st.integers(1, 4), min_size=1, max_size=4)

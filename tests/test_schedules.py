@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from support.engines import Multiply
 from torch import nn
 from torch.optim import lr_scheduler as lrs
 
 import hidlr
 from hidlr.errors import HidlrWarning, InputError, InputTypeError
 from hidlr.schedules import Composed, Horizon, read_rate, write_rate
+from support.engines import Multiply
 
 RATES = (0.1, 0.02)
 STEPS = 14

@@ -8,15 +8,15 @@ import warnings
 
 import pytest
 import torch
-from support.engines import Multiply
-from support.models import mlp
-from support.quadratic import Quadratic, quadratic
-from support.traces import RandomStates, Trace, assert_equal
 from torch import nn
 
 import hidlr
 from hidlr.engines import AxisEstimator, Calibrated, Fixed, Paper
 from hidlr.errors import HidlrWarning, InputError, InputTypeError, StateError
+from support.engines import Multiply
+from support.models import mlp
+from support.quadratic import Quadratic, quadratic
+from support.traces import RandomStates, Trace, assert_equal
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -522,9 +522,9 @@ DAMAGES = {
     "no engine": damage(engine=KeyError),
     "engine is text": damage(engine="Calibrated"),
     "no engine state": damage(engine__state=None),
-    "half an engine state": damage(engine__state={"calibrated": True}),
+    "half an engine state": damage(engine__state={"turn": 0}),
     "no groups in the engine": damage(engine__state__groups={}),
-    "a number is text": damage(engine__state__scale="x"),
+    "a number is text": damage(engine__state__budget__spent="x"),
     "no repeated": damage(repeated=KeyError),
     "disagreement is text": damage(disagreement="some"),
 }

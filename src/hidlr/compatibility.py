@@ -1,6 +1,7 @@
 """Which base optimizers can be tuned, and what is wrong with those that cannot."""
 
 import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torch.optim.optimizer import Optimizer
 
 from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 
-__all__ = ["check_dense", "check_groups", "check_optimizer", "unwrapped"]
+__all__ = ["check_dense", "check_groups", "check_optimizer", "momentum_of", "unwrapped"]
 
 _OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
 # Lower case: packages differ in it (Adafactor, AdaFactor).
@@ -133,6 +134,28 @@ def check_groups(optimizer: Optimizer) -> list[str]:
             stacklevel=3,
         )
     return names
+
+
+def momentum_of(group: Mapping[str, Any]) -> tuple[float, float]:
+    """How a group's steps remember earlier ones: share of the past, and how much longer they become.
+
+    A heavy ball (SGD, RMSprop) adds gradients up, so that its steps grow by 1 / (1 - momentum) in the
+    first dozens; Adam's kin, Lion and Muon average them.
+
+    Example:
+        >>> momentum_of({"momentum": 0.75}), momentum_of({"betas": (0.9, 0.99)}), momentum_of({})
+        ((0.75, 4.0), (0.9, 1.0), (0.0, 1.0))
+    """
+    betas = group.get("betas")
+    averaged = betas[0] if isinstance(betas, Sequence) and betas else group.get("beta1", 0.0)
+    if isinstance(averaged, float | int) and averaged > 0:
+        return float(averaged), 1.0
+    momentum = group.get("momentum", 0.0)
+    if not isinstance(momentum, float | int) or not 0 < momentum < 1:
+        return 0.0, 1.0
+    # Muon normalises the velocity, and dampening takes the growth out.
+    grows = "ns_steps" not in group and not group.get("dampening", 0.0)
+    return float(momentum), 1 / (1 - momentum) if grows else 1.0
 
 
 def check_dense(parameters: list[torch.Tensor]) -> None:

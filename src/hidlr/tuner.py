@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from hidlr.compatibility import check_dense, check_groups, check_optimizer
+from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of
 from hidlr.displacement import Displacement
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
@@ -250,6 +250,7 @@ class HiDLR:
         factor = self._schedule.factor(step)
         rates = torch.tensor(self._step_rates, dtype=torch.float64)
         composed = isinstance(self._schedule, Composed)
+        memories = [momentum_of(group) for group in self._groups()]
         return StepView(
             step=step,
             names=tuple(self._names),
@@ -260,6 +261,8 @@ class HiDLR:
             factor=factor,
             base=base,
             noise=max(probe.noise(base), self._disagreement),
+            momentum=max(share for share, _ in memories),
+            build_up=max(growth for _, growth in memories),
         )
 
     def _apply(self, ratios: list[float]) -> None:

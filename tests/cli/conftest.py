@@ -6,13 +6,16 @@ from pathlib import Path
 
 import pytest
 
+import hidlr
+
 Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working directory."""
+    """An empty working directory, from which new processes find the same hidlr."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(Path(hidlr.__file__).resolve().parents[1]))
     return tmp_path
 
 

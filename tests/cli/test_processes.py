@@ -89,7 +89,7 @@ def test_full_disk_ends_with_the_result(here: Path, start: Start) -> None:
     done = subprocess.run([sys.executable, "-c", script], cwd=here, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     data = json.loads(done.stdout)
-    assert data["steps"] == 30000
+    assert data["steps"] == 400
     assert "metrics.jsonl could not be written (" in done.stderr
     warned = [line for line in done.stderr.splitlines() if line.startswith("warning: ")]
     assert len(set(warned)) == len(warned) <= 6
@@ -97,10 +97,16 @@ def test_full_disk_ends_with_the_result(here: Path, start: Start) -> None:
     del start
 
 
-def test_plain_output_in_a_plain_world(start: Start) -> None:
-    process = start("train", "ellipse", "--steps", "40", PYTHONIOENCODING="ascii", LC_ALL="C", TERM="dumb")
+@pytest.mark.parametrize("columns", ["40", "120"])
+def test_plain_output_in_a_plain_world(columns: str, start: Start) -> None:
+    """No terminal, ASCII only, a narrow page: nothing but text comes out, and all of it."""
+    process = start(
+        "train", "ellipse", "--steps", "40", "--out", "läufe",
+        PYTHONIOENCODING="ascii", LC_ALL="C", TERM="dumb", COLUMNS=columns,
+    )  # fmt: skip
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert "\x1b" not in out + err
     assert len(err.splitlines()) == 10
     assert out.isascii()
+    assert "report  l\\xe4ufe/report.html" in out

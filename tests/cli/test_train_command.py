@@ -79,6 +79,7 @@ def test_each_run_gets_its_folder(capsys: pytest.CaptureFixture[str]) -> None:
 def test_compare(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(optimizers, "grid", lambda name: (1e-3, 3e-3))
     monkeypatch.setattr("os.cpu_count", lambda: 1)
+    monkeypatch.setenv("COLUMNS", "110")
     assert main(["train", "ellipse", "--steps", "20", "--compare"]) == 0
     text = capsys.readouterr().out
     assert re.search(r"^ ?auto ", text, re.MULTILINE)

@@ -1,11 +1,11 @@
 import pytest
 import torch
-from support.engines import parabola, view
-from support.quadratic import quadratic
 
 from hidlr.displacement import Displacement
 from hidlr.engines import AxisEstimator, FullEstimator, RandomEstimator
 from hidlr.probe import Probe
+from support.engines import parabola, view
+from support.quadratic import quadratic
 
 SIZES = (3, 5, 2, 4)
 EXACT = {"rtol": 1e-10, "atol": 1e-10}
@@ -71,7 +71,7 @@ def test_full_finds_the_whole_matrix_and_its_minimiser(name):
 
 
 def test_slopes_agree_with_the_gradient_in_hand():
-    model, displacement, slope, _ = after_three_steps("adamw", coupled=True)
+    _, displacement, slope, _ = after_three_steps("adamw", coupled=True)
     torch.testing.assert_close(torch.tensor(displacement.slopes(), dtype=torch.float64), slope, rtol=1e-12, atol=1e-13)
 
 

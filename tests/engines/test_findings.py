@@ -1,9 +1,9 @@
 import pytest
 import torch
-from support.engines import view
 
 from hidlr.engines.findings import finding, findings_of
 from hidlr.fit import QuadraticFit
+from support.engines import view
 
 NAN, INF = float("nan"), float("inf")
 

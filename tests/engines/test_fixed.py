@@ -1,7 +1,7 @@
 import torch
-from support.engines import parabola, view
 
 from hidlr.engines import AxisEstimator, Fixed
+from support.engines import parabola, view
 
 
 def test_it_measures_and_keeps_every_rate():

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from support.engines import parabola, view
-from support.quadratic import quadratic
 from torch import nn
 
 import hidlr
 from hidlr.engines import AxisEstimator, FullEstimator, Paper
 from hidlr.errors import InputError
+from support.engines import parabola, view
+from support.quadratic import quadratic
 
 
 def quartic_step(rate, **options):

@@ -3,12 +3,12 @@ import random
 import numpy as np
 import pytest
 import torch
-from support.traces import assert_equal
 from torch import nn
 
 from hidlr.displacement import Displacement
 from hidlr.errors import ClosureError, InputError, InputTypeError
 from hidlr.probe import Probe
+from support.traces import assert_equal
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_each_point_sees_the_same_random_numbers(line, isolated):
     drop = nn.Dropout()
 
     def closure():
-        noise = random.random() + float(np.random.rand()) + torch.rand(())  # noqa: NPY002
+        noise = random.random() + float(np.random.rand()) + torch.rand(())
         return parameter * 0 + noise + drop(torch.ones(50)).sum()
 
     with Probe(displacement, closure, [parameter]) as probe:
@@ -206,7 +206,7 @@ def test_a_closure_that_returns_a_vector_is_told_so(line):
 @pytest.mark.parametrize("closures", [torch.tensor(1.0), 3, None, [torch.tensor(1.0)]])
 def test_what_cannot_be_called_is_told_so(line, closures):
     parameter, displacement = line
-    with pytest.raises(InputTypeError, match="takes a callable that computes the loss.*lambda: loss_fn"):
+    with pytest.raises(InputTypeError, match=r"takes a callable that computes the loss.*lambda: loss_fn"):
         Probe(displacement, closures, [parameter])
 
 

@@ -7,10 +7,10 @@ from weakref import WeakSet
 import numpy as np
 import pytest
 import torch
-from support.traces import RandomStates, Trace
 from torch import nn
 
 from hidlr.probe.surroundings import RandomState, Surroundings, modules_reached
+from support.traces import RandomStates, Trace
 
 GLOBAL_MODEL = nn.Linear(1, 1)
 
@@ -37,6 +37,7 @@ MODEL = nn.Linear(1, 1)
 
 
 def holder(model):
+    trainer, state = Trainer(model), SimpleNamespace(model=model)
     return [
         pytest.param(model, id="the module itself"),
         pytest.param(lambda: model(torch.ones(1)), id="cell"),
@@ -47,8 +48,8 @@ def holder(model):
         pytest.param(lambda: (lambda: model(torch.ones(1)))(), id="nested function"),
         pytest.param(model.forward, id="bound method"),
         pytest.param(Trainer(model).loss, id="attribute of a bound object"),
-        pytest.param(lambda trainer=Trainer(model): trainer.loss(), id="attribute of an object"),
-        pytest.param(lambda state=SimpleNamespace(model=model): state.model(torch.ones(1)), id="namespace"),
+        pytest.param(lambda: trainer.loss(), id="attribute of an object"),
+        pytest.param(lambda: state.model(torch.ones(1)), id="namespace"),
         pytest.param(lambda models=(model,): models[0](torch.ones(1)), id="tuple"),
         pytest.param(lambda models=[model]: models[0](torch.ones(1)), id="list"),
         pytest.param(lambda models={"a": model}: models["a"](torch.ones(1)), id="dict"),
@@ -208,6 +209,6 @@ def test_random_states_are_set_back_on_closing():
     around = surroundings(model)
     random.random()
     torch.rand(3)
-    np.random.rand()  # noqa: NPY002
+    np.random.rand()
     around.close()
     before.assert_same()

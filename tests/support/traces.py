@@ -43,16 +43,16 @@ class RandomStates:
 
     @classmethod
     def take(cls) -> Self:
-        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state())  # noqa: NPY002
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state())
 
     def set_back(self) -> None:
         random.setstate(self.python)
-        np.random.set_state(self.numpy)  # noqa: NPY002
+        np.random.set_state(self.numpy)
         torch.set_rng_state(self.torch)
 
     def assert_same(self) -> None:
         assert random.getstate() == self.python, "Python's random state moved"
-        for one, other in zip(np.random.get_state(), self.numpy, strict=True):  # noqa: NPY002
+        for one, other in zip(np.random.get_state(), self.numpy, strict=True):
             assert np.array_equal(one, other), "numpy's random state moved"
         assert torch.equal(torch.get_rng_state(), self.torch), "torch's random state moved"
 

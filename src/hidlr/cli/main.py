@@ -1,6 +1,7 @@
 """Reads the command line, hands over to one command, and turns what happens into an exit code."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed help (0) or the error (2)
         return int(stop.code or 0)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Under an ASCII locale a path or a table cut short is no reason to lose a result.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = args.run(args)
         sys.stdout.flush()

@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
     except Interrupted as stop:
         return _stopped(stop, out, console, compare=args.compare)
     except KeyboardInterrupt:
-        console.print(f"interrupted; the run is complete. To compare: {_again(out, compare=True)}")
+        console.print("interrupted; the run is complete. To go on with the comparison:", soft_wrap=True)
+        console.print(f"  {_again(out, compare=True)}", soft_wrap=True)
         return 130
     finally:
         with suppress(OSError):

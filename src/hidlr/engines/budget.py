@@ -38,6 +38,11 @@ class Budget:
         self._next = 0.0
 
     @property
+    def total_steps(self) -> int:
+        """Length of the run (base steps); 1000 where it is not known."""
+        return self._total_steps
+
+    @property
     def total(self) -> float:
         """Points that the whole run may measure."""
         return self._per_step * self._total_steps

@@ -1,5 +1,6 @@
-"""The default engine: calibrate the common scale once, hold it, and go on adapting the ratios."""
+"""The default engine: calibrate the common scale in a warm-up of its own, hold it, adapt the ratios."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,58 +13,52 @@ from hidlr.engines.findings import finding
 from hidlr.engines.line_search import search_line
 from hidlr.engines.protocol import Decision, Finding, Measure, StepView
 from hidlr.engines.smoothing import Parabola
+from hidlr.engines.warm_up import WarmUp
 from hidlr.fit import line_curvature
 
 __all__ = ["Calibrated"]
 
 
 class Calibrated:
-    """Line search at the start, a warm-up that follows the joint parabola, then ratios only.
+    """A line search at the first step, a warm-up that climbs until the joint parabola says stop, then ratios.
 
     1. First step: how long should it have been? A line search along the joint move, from whatever
-       rate the run was started with, then each group's own parabola.
-    2. Warm-up: the common scale follows ``gain * mean(b) / mean(A)`` of the joint move, up slowly,
-       down fast.
-    3. Afterwards the common scale is held: along the joint move b/A follows whatever rate is in use
-       (the edge of stability), so tracking it says little. Groups are measured in turn, and only
-       their relative rates adapt.
+       rate the run was started with, then each group's own parabola, which sets their ratios.
+    2. Warm-up: start well below and climb while the joint parabola's minimum lies farther out
+       (`WarmUp`). A climb is faster than the curvature adapts, so the minimum tells something.
+    3. Afterwards the common scale is held: along the joint move b/A then follows whatever rate is in
+       use (the edge of stability). Groups are measured in turn, and only their ratios adapt.
 
     Args:
         groups: the groups' names.
         overhead: share of the training's compute that probing may add.
         total_steps: length of the run, if known.
-        every: period of the probes after the warm-up instead (base steps).
+        every: period of the probes instead (base steps).
     """
 
-    # Measured on digits and Shakespeare with AdamW and SGD+momentum (METHOD notes, rule G).
-    warm_up_steps = 30
-    gain = 1.25  # joint b/A near a good rate was 0.6 to 0.7 of it in the first 30 steps
-    rise, fall = 1.1, 0.5  # of the common scale at one probe
-    power = 1 / 3  # full ratios (1) collapsed SGD+momentum
-    largest_change = 1.3  # of a group's rate at one probe
-    joint_decay, group_decay = 0.8, 0.9
+    # Where a constant has figures behind it, they are in docs/notebook.md.
+    power = 1 / 3  # of a group's own optimum in its rate: full ratios (1) collapsed SGD with momentum
+    largest_change = 1.3  # of a group's rate at one probe, once the scale is held
+    group_decay = 0.9
     most_first_groups = 8  # groups measured at the first step; the rest come in turn
+    trusted_slopes = (0.8, 1.25)  # slope of the losses over slope of the gradient; clipping makes it large
 
     def __init__(self, groups: Sequence[str], *, overhead: float, total_steps: int | None, every: int | None) -> None:
         self._budget = Budget(overhead, total_steps, every)
-        self._warm_up = min(self.warm_up_steps, (total_steps or 1000) // 4)
-        self._calibrated = False
-        self._scale = 1.0  # product of all common factors applied so far
-        self._joint = Parabola(self.joint_decay)  # in units of the common scale
+        self._warm_up = WarmUp(self._budget, every)
         self._names = tuple(groups)
         self._groups = [Parabola(self.group_decay) for _ in groups]  # in units of the rate
         self._turn = 0
+        self._tried = False
         self._trust_slopes = True
 
     # -- when -----------------------------------------------------------------------------------
 
     def due(self, step: int) -> bool:
-        """Each step until calibrated; each, then every second, in the warm-up; then as the budget allows."""
-        if not self._calibrated:
-            return True
-        if step < self._warm_up:
-            return step < self._warm_up // 3 or step % 2 == 0
-        return self._budget.due(step)
+        """The first step, again as the budget allows until calibrated; in the warm-up by its own beat."""
+        if self._warm_up.under_way:
+            return self._warm_up.due(step)
+        return not self._tried or self._budget.due(step)
 
     def spend(self, step: int, points: int) -> None:
         """Count the points of a probe."""
@@ -72,55 +67,44 @@ class Calibrated:
     # -- what -----------------------------------------------------------------------------------
 
     def decide(self, view: StepView, measure: Measure) -> Decision:
-        """Calibrate, follow the joint parabola, or adapt one group's ratio, by the stage of the run."""
+        """Calibrate, climb, or adapt one group's ratio, by the stage of the run."""
         if not bool(view.moving.any()):
             return Decision(view.rates, "idle", note="nothing moved")
-        if not self._calibrated:
+        if not self._warm_up.begun:
             return self._calibrate(view, measure)
-        if view.step < self._warm_up:
-            return self._follow(view, measure)
+        if self._warm_up.under_way:
+            return self._climb(view, measure)
         return self._adapt(view, measure)
 
     def _calibrate(self, view: StepView, measure: Measure) -> Decision:
+        self._tried = True
         direction = view.moving.double().tolist()
-        slope = float(view.slopes.nansum())
-        line = search_line(measure, direction, slope, view.base, view.noise)
+        line = search_line(measure, direction, float(view.slopes.nansum()), view.base, view.noise)
         if line is None:
             return Decision(view.rates, "calibrate", note="no minimum found along the step")
-        self._calibrated = True
-        self._trust_slopes = 0.8 < line.slope_ratio < 1.25
-        size = line.minimum
+        self._trust_slopes = self.trusted_slopes[0] < line.slope_ratio < self.trusted_slopes[1]
         order = view.slopes.nan_to_num(-1.0).argsort(descending=True, stable=True).tolist()
         findings = {
-            k: self._measure_group(view, measure, k, size)
+            k: self._measure_group(view, measure, k, line.minimum)
             for k in order[: self.most_first_groups]
             if bool(view.moving[k])
         }
-        rates = view.rates * size
-        rates = torch.where(view.moving, rates * self._tempered(view.rates * size, view), rates)
-        self._scale = 1.0
-        return Decision(rates, "calibrate", findings)
+        rates = view.rates * line.minimum * self._warm_up.begin(view.step, view.build_up)
+        return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
 
-    def _follow(self, view: StepView, measure: Measure) -> Decision:
+    def _climb(self, view: StepView, measure: Measure) -> Decision:
         direction = view.moving.double().tolist()
-        (end,) = measure(plans.along(direction, [1.0]))
         slope = float(view.slopes.nansum())
-        if not end < 2 * abs(view.base) + view.base:
-            # The step did harm beyond what a parabola says: shorten it at once.
-            self._scale *= self.fall
-            return Decision(view.rates * self.fall, "warm-up", note="the step raised the loss: halved")
-        if not self._trust_slopes:
-            (half,) = measure(plans.along(direction, [0.5]))
+        if self._trust_slopes:
+            (end,) = measure(plans.along(direction, [1.0]))
+        else:
+            half, end = measure(plans.along(direction, [0.5, 1.0]))
             slope = 4 * (view.base - half) - (view.base - end)
-        curvature = line_curvature(1.0, view.base - end, slope)
-        # One xi is the present scale; the averages need one unit that stands.
-        self._joint.add(slope / self._scale, curvature / self._scale**2)
-        target = self.gain * self._joint.minimum / self._scale
-        if not target > 0:
-            return Decision(view.rates, "warm-up", note="the joint parabola has no minimum yet")
-        factor = min(max(target, self.fall), self.rise)
-        self._scale *= factor
-        return Decision(view.rates * factor, "warm-up")
+        if end > view.base + 2 * abs(view.base) or not math.isfinite(end):
+            factor = self._warm_up.stumble()
+            return Decision(view.rates * factor, "warm-up", note="the step raised the loss: halved")
+        factor = self._warm_up.follow(view, slope, line_curvature(1.0, view.base - end, slope))
+        return Decision(view.rates * factor, "warm-up", note="" if factor != 1 else "the joint parabola has no minimum")
 
     def _adapt(self, view: StepView, measure: Measure) -> Decision:
         groups = len(view.names)
@@ -134,14 +118,14 @@ class Calibrated:
 
     def _measure_group(self, view: StepView, measure: Measure, k: int, size: float) -> Finding:
         slope = float(view.slopes[k])
-        points = plans.axis(len(view.names), k, [size] if self._trust_slopes else [size, -size])
-        losses = measure(points)
+        losses = measure(plans.axis(len(view.names), k, [size] if self._trust_slopes else [size, -size]))
         if self._trust_slopes:
             curvature = line_curvature(size, view.base - losses[0], slope)
         else:
             slope = (losses[1] - losses[0]) / (2 * size)
             curvature = (losses[0] + losses[1] - 2 * view.base) / size**2
         found = finding(slope, curvature, size, view.noise)
+        # An unlucky batch's concave or uphill parabola belongs to the average; noise does not.
         if found.reason in ("", "not a descent direction", "not convex"):
             rate = float(view.rates[k])
             self._groups[k].add(slope / rate, curvature / rate**2)
@@ -150,7 +134,7 @@ class Calibrated:
     def _probe_size(self, view: StepView, k: int) -> float:
         """Near the group's own minimum slope and curvature are equally visible; 1 to 30 steps' worth."""
         minimum = self._groups[k].minimum / float(view.rates[k])
-        return min(max(minimum, 1.0), 30.0) if minimum == minimum else 1.0
+        return min(max(minimum, 1.0), 30.0) if math.isfinite(minimum) else 1.0
 
     def _tempered(self, rates: Tensor, view: StepView) -> Tensor:
         """Factors [K] towards rates in proportion to each group's own optimum to a power, at equal bend.
@@ -173,24 +157,22 @@ class Calibrated:
     # -- state ----------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Averages, scale and whose turn it is, as plain numbers."""
+        """Averages, the warm-up's scale and whose turn it is, as plain numbers."""
         return {
-            "calibrated": self._calibrated,
-            "scale": self._scale,
+            "tried": self._tried,
             "turn": self._turn,
             "trust_slopes": self._trust_slopes,
-            "joint": self._joint.state_dict(),
+            "warm_up": self._warm_up.state_dict(),
             "groups": {name: own.state_dict() for name, own in zip(self._names, self._groups, strict=True)},
             "budget": self._budget.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._calibrated = bool(state["calibrated"])
-        self._scale = float(state["scale"])
+        self._tried = bool(state["tried"])
         self._turn = int(state["turn"])
         self._trust_slopes = bool(state["trust_slopes"])
-        self._joint.load_state_dict(state["joint"])
+        self._warm_up.load_state_dict(state["warm_up"])
         for name, own in zip(self._names, self._groups, strict=True):
             own.load_state_dict(state["groups"][name])
         self._budget.load_state_dict(state["budget"])

@@ -28,6 +28,8 @@ class StepView:
         factor: the schedule's factor, ``rates = tuned * factor``; 1 when a torch scheduler drives.
         base: loss at xi = 0.
         noise: error of one measured loss (loss): rounding, and what a repetition disagreed by.
+        momentum: share of earlier steps in this one, in [0, 1); 0 if it depends on its batch alone.
+        build_up: how many times longer steps become while a velocity fills; 1 for averages.
     """
 
     step: int
@@ -39,6 +41,8 @@ class StepView:
     factor: float
     base: float
     noise: float
+    momentum: float = 0.0
+    build_up: float = 1.0
 
     @property
     def moving(self) -> Tensor:
