@@ -153,6 +153,18 @@ def test_a_point_of_the_wrong_length_says_how_many():
         displacement.place([0.0, 0.0, 0.0])
 
 
+def test_a_parameter_listed_twice_is_moved_once():
+    # torch only warns of duplicates within a group.
+    parameter = nn.Parameter(torch.ones(2))
+    displacement = Displacement([[parameter, parameter]])
+    step_by([parameter], [torch.ones(2)])
+    parameter.grad = -torch.ones(2)
+    assert displacement.slopes() == [2.0]
+    displacement.finish()
+    displacement.place([3.0])
+    assert parameter.tolist() == [4.0, 4.0]
+
+
 def test_no_groups_at_all():
     displacement = Displacement([])
     assert displacement.slopes() == []

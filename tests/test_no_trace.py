@@ -135,6 +135,7 @@ GOOD = {
     "enables gradients": misbehave(leave_grad_mode, before=True),
     "builds a graph": lambda run: torch.enable_grad()(run.loss),
     "hides the model": hidden_model,
+    "runs in inference mode": lambda run: torch.inference_mode()(run.loss),
     "returns nan": lambda run: lambda: run.loss() * float("nan"),
     "returns inf": lambda run: lambda: run.loss() + float("inf"),
 }

@@ -109,6 +109,18 @@ def test_the_record_says_what_was_measured():
     assert record.rates == pytest.approx({"first": 0.2, "rest": 0.1, "bias": 0.05}, rel=1e-12)
 
 
+@pytest.mark.parametrize("factor", [float("nan"), float("inf"), 0.0, -2.0])
+def test_rates_that_cannot_be_are_not_taken_from_an_engine(factor):
+    task = mlp()
+    optimizer = sgd_on(task)
+    tuner = hidlr.HiDLR(optimizer, engine=Multiply([factor, 2.0, 1.0]))
+    base_step(task, optimizer)
+    end = [p.detach().clone() for p in optimizer.param_groups[0]["params"]]
+    record = tuner.step(task.closure)
+    assert record.rates == tuner.rates == pytest.approx({"first": 0.1, "rest": 0.2, "bias": 0.1}, rel=1e-12)
+    assert_equal([p.detach() for p in optimizer.param_groups[0]["params"]], end)
+
+
 def test_only_the_first_probe_repeats_its_base():
     task = mlp()
     optimizer = sgd_on(task)
@@ -316,6 +328,12 @@ def test_a_closure_with_a_generator_of_its_own_is_reported_once():
     for _ in range(2):
         base_step(task, optimizer)
         tuner.step(closure)
+    # A resumed run knows of it, and does not measure it again.
+    resumed = hidlr.HiDLR(optimizer, engine=engine)
+    resumed.load_state_dict(tuner.state_dict())
+    base_step(task, optimizer)
+    assert resumed.step(closure).forwards == 1
+    assert engine.views[-1].noise == engine.views[0].noise
 
 
 def test_a_closure_that_draws_a_new_batch_is_reported():

@@ -26,7 +26,8 @@ class Displacement:
     """
 
     def __init__(self, groups: Sequence[Sequence[Tensor]]) -> None:
-        self._parameters = [list(group) for group in groups]
+        # torch only warns of a parameter listed twice; it must not be moved twice.
+        self._parameters = [list(dict.fromkeys(group)) for group in groups]
         self._start = [_copies(group) for group in self._parameters]
         self._end: list[list[Tensor]] | None = None
         self._at = [1.0] * len(self._parameters)

@@ -2,7 +2,6 @@
 
 import copy
 import math
-import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
@@ -144,11 +143,11 @@ def _measure(
 ) -> RateReport:
     count = len(names)
     moving = [rate > 0 and math.isfinite(slope) for rate, slope in zip(before, slopes, strict=True)]
-    if not any(moving):
-        raise InputError("no group moved: every lr is 0, or no parameter got a gradient from the closure")
     (base,) = probe.measure([(0.0,) * count])
     if not math.isfinite(base):
         raise InputError(f"the loss is {base} where the model stands: nothing can be measured there")
+    if not any(moving):
+        raise InputError("no group moved: every lr is 0, or no parameter got a gradient from the closure")
     noise = probe.noise(base)
 
     def search(direction: list[float]) -> LineMinimum | None:
@@ -214,6 +213,9 @@ def _differentiate(closure: Closure) -> None:
 def _twin(optimizer: Optimizer) -> Optimizer:
     """An optimizer of the same parameters with a copy of the state: its step leaves the original's alone."""
     shared: dict[int, Any] = {id(p): p for group in optimizer.param_groups for p in group["params"]}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return copy.deepcopy(optimizer, shared)
+    twin = copy.deepcopy(optimizer, shared)
+    # Optimizers pickle no more than state and groups; some keep settings beside them.
+    for name, value in vars(optimizer).items():
+        if name not in vars(twin) and not callable(value):  # a scheduler wraps step in place
+            setattr(twin, name, copy.copy(value))
+    return twin

@@ -225,7 +225,7 @@ class HiDLR:
         self._engine.spend(step, len(probe.points))
         self._apply(ratios)
         self._watch(base)
-        return _record(view, decision, probe, time.perf_counter() - started)
+        return _record(view, decision, ratios, probe, time.perf_counter() - started)
 
     def _measure_base(self, probe: Probe) -> float:
         start = (0.0,) * len(self._names)
@@ -443,9 +443,9 @@ def _ratios(after: Tensor, before: Tensor) -> list[float]:
     return result
 
 
-def _record(view: StepView, decision: Decision, probe: Probe, seconds: float) -> StepRecord:
+def _record(view: StepView, decision: Decision, ratios: list[float], probe: Probe, seconds: float) -> StepRecord:
     before: list[float] = view.rates.tolist()
-    after: list[float] = torch.where(view.rates > 0, decision.rates, view.rates).tolist()
+    after = [rate * ratio for rate, ratio in zip(before, ratios, strict=True)]
     groups = [
         GroupRecord.of(name, view.sizes[k], before[k], after[k], decision.findings.get(k))
         for k, name in enumerate(view.names)

@@ -132,6 +132,7 @@ def test_clipped_gradients_of_sgd_are_made_up_for(limit):
     # The direction is shorter by the factor `limit`, so the rate is longer by it, and the step the same.
     for name, rate in expected.rates.items():
         assert record.rates[name] * limit == pytest.approx(rate, rel=0.2)
+        assert found(record)[name] * limit == pytest.approx(found(expected)[name], rel=0.2)
     torch.testing.assert_close(model.vector(), twin.vector(), rtol=0.2, atol=0.1)
 
 
@@ -148,6 +149,7 @@ def test_clipped_gradients_of_adam_change_nothing(limit):
     )
     for name, rate in expected.rates.items():
         assert record.rates[name] == pytest.approx(rate, rel=0.2)
+        assert found(record)[name] == pytest.approx(found(expected)[name], rel=0.2)
 
 
 def train(loss, optimizer, tuner, steps, groups=None):

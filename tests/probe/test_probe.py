@@ -48,6 +48,30 @@ def test_losses_add_up_in_float64(line):
         assert probe.measure([(0.0,)]) == [1.0]
 
 
+def test_weights_cast_by_autocast_are_not_kept_from_point_to_point():
+    # Autocast remembers the bfloat16 copy of a weight until its outermost context is left.
+    model = nn.Linear(3, 1)
+    displacement = Displacement([list(model.parameters())])
+    x = torch.randn(4, 3)
+    with torch.no_grad():
+        model.weight.add_(1.0)
+
+    def loss():
+        return model(x).float().square().mean()
+
+    points = [(0.0,), (0.5,), (1.0,)]
+    with Probe(displacement, torch.autocast("cpu", torch.bfloat16)(loss), model.parameters()) as probe:
+        expected = probe.measure(points)
+    assert len(set(expected)) == 3
+    with torch.autocast("cpu", torch.bfloat16):
+        loss()
+        with Probe(displacement, loss, model.parameters()) as probe:
+            assert probe.measure(points) == expected
+            displacement.place([0.5])
+        with torch.no_grad():
+            assert loss().item() == expected[1]
+
+
 @pytest.mark.parametrize("shape", [(), (1,), (1, 1)])
 def test_any_shape_with_one_entry_is_a_scalar(line, shape):
     parameter, displacement = line

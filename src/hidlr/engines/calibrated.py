@@ -10,6 +10,7 @@ from torch import Tensor
 from hidlr import plans
 from hidlr.engines.budget import Budget
 from hidlr.engines.findings import finding
+from hidlr.engines.guard import Guard
 from hidlr.engines.line_search import search_line
 from hidlr.engines.protocol import Decision, Finding, Measure, StepView
 from hidlr.engines.smoothing import Parabola
@@ -40,12 +41,14 @@ class Calibrated:
     power = 1 / 3  # of a group's own optimum in its rate: full ratios (1) collapsed SGD with momentum
     largest_change = 1.3  # of a group's rate at one probe, once the scale is held
     group_decay = 0.9
+    edge = 1.8  # most of a group's own minimum that a step without memory may be; 2 is where it diverges
     most_first_groups = 8  # groups measured at the first step; the rest come in turn
     trusted_slopes = (0.8, 1.25)  # slope of the losses over slope of the gradient; clipping makes it large
 
     def __init__(self, groups: Sequence[str], *, overhead: float, total_steps: int | None, every: int | None) -> None:
         self._budget = Budget(overhead, total_steps, every)
         self._warm_up = WarmUp(self._budget, every)
+        self._guard = Guard()
         self._names = tuple(groups)
         self._groups = [Parabola(self.group_decay) for _ in groups]  # in units of the rate
         self._turn = 0
@@ -72,6 +75,10 @@ class Calibrated:
             return Decision(view.rates, "idle", note="nothing moved")
         if not self._warm_up.begun:
             return self._calibrate(view, measure)
+        shorter = self._guard.watch(view.base)
+        if shorter < 1:
+            self._warm_up.stumble(shorter)
+            return Decision(view.rates * shorter, "guard", note="the loss is above its start: every rate halved")
         if self._warm_up.under_way:
             return self._climb(view, measure)
         return self._adapt(view, measure)
@@ -101,7 +108,7 @@ class Calibrated:
             half, end = measure(plans.along(direction, [0.5, 1.0]))
             slope = 4 * (view.base - half) - (view.base - end)
         if end > view.base + 2 * abs(view.base) or not math.isfinite(end):
-            factor = self._warm_up.stumble()
+            factor = self._warm_up.stumble(0.5)
             return Decision(view.rates * factor, "warm-up", note="the step raised the loss: halved")
         factor = self._warm_up.follow(view, slope, line_curvature(1.0, view.base - end, slope))
         return Decision(view.rates * factor, "warm-up", note="" if factor != 1 else "the joint parabola has no minimum")
@@ -113,8 +120,11 @@ class Calibrated:
         found = self._measure_group(view, measure, turn, self._probe_size(view, turn))
         if found.reason:
             return Decision(view.rates, "track", {turn: found}, note=found.reason)
-        wanted = self._tempered(view.rates, view).clamp(1 / self.largest_change, self.largest_change)
-        return Decision(view.rates * wanted, "track", {turn: found})
+        rates = view.rates * self._tempered(view.rates, view).clamp(1 / self.largest_change, self.largest_change)
+        if view.momentum == 0:
+            # Without a memory, a group beyond twice its own minimum grows its oscillation each step.
+            rates[turn] = rates[turn].clamp(max=max(self.edge * self._groups[turn].minimum, float(rates[turn]) / 2))
+        return Decision(rates, "track", {turn: found})
 
     def _measure_group(self, view: StepView, measure: Measure, k: int, size: float) -> Finding:
         slope = float(view.slopes[k])
@@ -163,6 +173,7 @@ class Calibrated:
             "turn": self._turn,
             "trust_slopes": self._trust_slopes,
             "warm_up": self._warm_up.state_dict(),
+            "guard": self._guard.state_dict(),
             "groups": {name: own.state_dict() for name, own in zip(self._names, self._groups, strict=True)},
             "budget": self._budget.state_dict(),
         }
@@ -173,6 +184,7 @@ class Calibrated:
         self._turn = int(state["turn"])
         self._trust_slopes = bool(state["trust_slopes"])
         self._warm_up.load_state_dict(state["warm_up"])
+        self._guard.load_state_dict(state["guard"])
         for name, own in zip(self._names, self._groups, strict=True):
             own.load_state_dict(state["groups"][name])
         self._budget.load_state_dict(state["budget"])

@@ -96,10 +96,10 @@ class WarmUp:
         self._inside = self._inside + 1 if target < 1 else 0
         return self._move(min(max(target, self.fall), self._rise), view.step)
 
-    def stumble(self) -> float:
-        """The factor on all rates after a step that did harm beyond what a parabola says."""
+    def stumble(self, factor: float) -> float:
+        """Take note that all rates were cut because a step, or the run, did harm; returns the factor."""
         self._inside += 1
-        return self._move(self.fall, -1)
+        return self._move(factor, -1)
 
     def _move(self, factor: float, step: int) -> float:
         self._scale *= factor

@@ -68,6 +68,7 @@ class Probe:
             self._displacement.place([1.0] * len(self.points[0]))
         if self._surroundings is not None:
             self._surroundings.close()
+        torch.clear_autocast_cache()
 
     def measure(self, points: Sequence[Point]) -> list[float]:
         """The loss at each point, float64, in order; several closures are added.
@@ -83,6 +84,8 @@ class Probe:
         for point in points:
             self.points.append(point)
             self._displacement.place(point)
+            # Inside autocast, the low-precision copies of the weights would be those of another point.
+            torch.clear_autocast_cache()
             total = torch.zeros((), dtype=torch.float64)
             for closure in self._closures:
                 total = total + self._loss(closure).to(total.device)
