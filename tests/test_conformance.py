@@ -311,7 +311,7 @@ def test_mixed_float32_and_bfloat16_parameters(row, variant):
 
 TENSOR_RATES = {
     "adam": lambda groups, lr: torch.optim.Adam(groups, lr=lr),
-    "adam capturable": lambda groups, lr: torch.optim.Adam(groups, lr=lr, foreach=False, capturable=False),
+    "adamw one by one": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, foreach=False),
     "adamw fused": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, fused=True),
     "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr),
 }

@@ -259,21 +259,37 @@ def test_more_groups_than_the_first_step_measures():
     assert sum(count > 0 for count in tuner.influence().measured.values()) >= 8
 
 
-@pytest.mark.parametrize("split", [1, 4, 12, 35])
-def test_its_state_continues_bit_for_bit(split):
-    def run(split):
+def test_a_late_measurement_moves_a_rate_little():
+    # More groups than the first step measures, and curvatures over four orders: each that comes in turn
+    # finds itself far from its place.
+    h = torch.logspace(-2, 2, 12)[torch.randperm(12)]
+    model = Quadratic(torch.diag(h), torch.zeros(12), [1] * 12, torch.ones(12), 3.0)
+    optimizer = torch.optim.SGD(model.groups(1e-3))
+    tuner = hidlr.HiDLR(optimizer, total_steps=200, overhead=0.5, schedule="constant")
+    train(model, optimizer, tuner, 200)
+    late = [record for record in tuner.history if record.step >= 60]
+    assert len(late) >= 12
+    changes = [group.rate_after / group.rate_before for record in late for group in record.groups]
+    assert all(1 / 1.5 < change < 1.5 for change in changes)
+    assert max(changes) > 1.01
+
+
+@pytest.mark.parametrize("splits", [{1}, {4}, {12}, {35}, set(range(1, 60))], ids=["1", "4", "12", "35", "every"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_its_state_continues_bit_for_bit(name, splits):
+    def run(splits):
         model = quadratic((3, 2, 4))
-        optimizer = torch.optim.Adam(model.groups(1e-4))
-        tuner = hidlr.HiDLR(optimizer, total_steps=80, overhead=0.5)
-        for index in range(45):
-            if index == split:
+        optimizer = OPTIMIZERS[name](model.groups(1e-4))
+        tuner = hidlr.HiDLR(optimizer, total_steps=120, overhead=0.5)
+        for index in range(60):
+            if index in splits:
                 state = copy.deepcopy((optimizer.state_dict(), tuner.state_dict()))
                 model = copy.deepcopy(model)
-                optimizer = torch.optim.Adam(model.groups(7.0))
-                tuner = hidlr.HiDLR(optimizer, total_steps=80, overhead=0.5)
+                optimizer = OPTIMIZERS[name](model.groups(7.0))
+                tuner = hidlr.HiDLR(optimizer, total_steps=120, overhead=0.5)
                 optimizer.load_state_dict(state[0])
                 tuner.load_state_dict(state[1])
             step(model, optimizer, tuner)
         return model.vector().tolist(), tuner.state_dict()
 
-    assert run(split) == run(None)
+    assert run(splits) == run(set())

@@ -78,6 +78,14 @@ def test_a_quartic_valley():
     assert 0.4 < found.minimum < 1.6
 
 
+@pytest.mark.parametrize("unit", [1e-3, 1e-1, 1.0, 30.0, 1e4])
+def test_a_parabola_is_believed_near_its_own_minimum_only(unit):
+    # sqrt(1 + (c / u - 1)^2) is lowest at u, but from 0 its slope and curvature point to 2 u.
+    measure, _ = along(lambda c: math.sqrt(1 + (c / unit - 1) ** 2))
+    found = search_line(measure, [1.0], 1 / (unit * math.sqrt(2)), math.sqrt(2), 2 * EPS)
+    assert 0.6 < found.minimum / unit < 1.6
+
+
 def test_the_direction_is_followed():
     points = []
 
