@@ -78,7 +78,7 @@ class Calibrated:
         shorter = self._guard.watch(view.base)
         if shorter < 1:
             self._warm_up.stumble(shorter)
-            return Decision(view.rates * shorter, "guard", note="the loss is above its start: every rate halved")
+            return Decision(view.rates * shorter, "guard", note="the loss is far above its start: every rate halved")
         if self._warm_up.under_way:
             return self._climb(view, measure)
         return self._adapt(view, measure)

@@ -1,4 +1,4 @@
-"""Has the loss come to lie above where the run began? Then the rates are too high, whatever the parabolas say."""
+"""Has the loss come to lie far above where the run began? Then the rates are too high, whatever the parabolas say."""
 
 import math
 from collections.abc import Mapping
@@ -10,22 +10,24 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Watches the loss at the base of each probe, and asks for shorter steps when it exceeds the first ones.
+    """Watches the loss at the base of each probe, and asks for shorter steps when it has left the first ones behind.
 
     Parabolas speak of the next step only: held rates can sit just beyond the edge of stability and
-    diverge slowly. A loss above its start is a sign that needs no scale; a few halvings are the
-    most it may ask for, since some losses rise for reasons of their own (a curriculum, an adversary).
+    diverge slowly. It must be sure, since batches differ and some losses rise for reasons of their own
+    (a curriculum, an adversary): twice the start and six times the noise, and a few halvings at most.
     """
 
-    above = 1.1  # times the start
+    above = 2.0  # times the start; 1.1 mistook noise between batches of a GRU for divergence
+    deviations = 6.0  # of the first probes' losses
     factor = 0.5
     most = 6  # halvings in a run
-    opening = 3  # probes whose mean is the start: a single batch may be an easy one
+    opening = 8  # probes whose mean and deviation are the start
     decay = 0.5  # of the average that is compared
 
     def __init__(self) -> None:
-        self._start = 0.0
         self._seen = 0
+        self._mean = 0.0
+        self._squares = 0.0
         self._recent = Average(self.decay)
         self._halvings = 0
 
@@ -34,16 +36,21 @@ class Guard:
 
         Example:
             >>> guard = Guard()
-            >>> [guard.watch(loss) for loss in (2.0, 2.1, 1.9, 1.0, 4.0, 8.0)]
-            [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+            >>> [guard.watch(2.0) for _ in range(8)] == [1.0] * 8
+            True
+            >>> guard.watch(3.0), guard.watch(16.0), guard.watch(32.0)
+            (1.0, 0.5, 0.5)
         """
-        if self._seen < self.opening:
-            self._seen += 1
-            self._start += (base - self._start) / self._seen
-            self._recent.add(base)
-            return 1.0
         recent = self._recent.add(base)
-        limit = self._start + (self.above - 1) * abs(self._start)
+        if self._seen < self.opening:
+            # Welford's running mean and sum of squared deviations.
+            self._seen += 1
+            away = base - self._mean
+            self._mean += away / self._seen
+            self._squares += away * (base - self._mean)
+            return 1.0
+        deviation = math.sqrt(max(self._squares, 0.0) / (self.opening - 1))
+        limit = self._mean + max((self.above - 1) * abs(self._mean), self.deviations * deviation)
         if recent <= limit or base <= limit or self._halvings >= self.most or not math.isfinite(recent):
             return 1.0
         self._halvings += 1
@@ -52,8 +59,9 @@ class Guard:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
         return {
-            "start": self._start,
             "seen": self._seen,
+            "mean": self._mean,
+            "squares": self._squares,
             "recent": self._recent.total,
             "weight": self._recent.weight,
             "halvings": self._halvings,
@@ -61,6 +69,6 @@ class Guard:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._start, self._seen = float(state["start"]), int(state["seen"])
+        self._seen, self._halvings = int(state["seen"]), int(state["halvings"])
+        self._mean, self._squares = float(state["mean"]), float(state["squares"])
         self._recent.total, self._recent.weight = float(state["recent"]), float(state["weight"])
-        self._halvings = int(state["halvings"])

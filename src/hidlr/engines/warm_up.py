@@ -24,16 +24,16 @@ class WarmUp:
     """
 
     # Where a constant has figures behind it, they are in docs/notebook.md.
-    start = 0.1  # of the first step's own minimum: starting at all of it broke small networks for good
+    start = 0.2  # of the first step's own minimum: starting at all of it broke small networks for good
     rise = 1.1  # of the scale in a step, at most
     fall = 0.5  # of the scale at a probe, at most
     # A step that remembers earlier ones is stopped at its own minimum. One made of the present batch
     # alone sees that batch's noise in slope and curvature both, and overshoots harmlessly up to the
-    # edge of stability, twice the minimum (arXiv 2407.06183); 1.6 keeps clear of that.
-    gain_with_memory, gain_without = 1.1, 1.6
+    # edge of stability, twice the minimum (arXiv 2407.06183); 1.5 keeps clear of that.
+    gain_with_memory, gain_without = 1.1, 1.5
     decay = 0.7  # of the averages, per probe
     settled = 3  # probes in a row
-    longest = 0.25  # share of the run
+    longest = 0.2  # share of the run
     highest = 2.0  # rise at a probe, however few there are
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
     share = 0.8  # of the budget that may be gone at its end
