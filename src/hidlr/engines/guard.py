@@ -12,17 +12,18 @@ __all__ = ["Guard"]
 class Guard:
     """Watches the loss at the base of each probe, and asks for shorter steps when it has left the first ones behind.
 
-    Parabolas speak of the next step only: held rates can sit just beyond the edge of stability and
-    diverge slowly. It must be sure, since batches differ and some losses rise for reasons of their own
-    (a curriculum, an adversary): twice the start and six times the noise, and a few halvings at most.
+    Parabolas speak of the next step and of its own batch: held rates can sit just beyond the edge of
+    stability and diverge slowly, and steps that serve their batch can harm all others. The base is a
+    batch the last step has not seen. It must be sure, since batches differ and some losses rise for
+    reasons of their own (a curriculum, an adversary): well above start and noise, a few halvings at most.
     """
 
-    above = 2.0  # times the start; 1.1 mistook noise between batches of a GRU for divergence
-    deviations = 6.0  # of the first probes' losses
+    above = 1.1  # times the start; digits climbs out of a plateau 4% above it at good rates
+    deviations = 4.0  # of the first probes' losses; without this, noise between a GRU's batches halved its rates
     factor = 0.5
     most = 6  # halvings in a run
     opening = 8  # probes whose mean and deviation are the start
-    decay = 0.5  # of the average that is compared
+    decay = 0.7  # of the average that is compared
 
     def __init__(self) -> None:
         self._seen = 0
@@ -38,7 +39,7 @@ class Guard:
             >>> guard = Guard()
             >>> [guard.watch(2.0) for _ in range(8)] == [1.0] * 8
             True
-            >>> guard.watch(3.0), guard.watch(16.0), guard.watch(32.0)
+            >>> guard.watch(2.1), guard.watch(16.0), guard.watch(32.0)
             (1.0, 0.5, 0.5)
         """
         recent = self._recent.add(base)

@@ -103,7 +103,7 @@ class WarmUp:
 
     def _move(self, factor: float, step: int) -> float:
         self._scale *= factor
-        self._over = self._inside >= self.settled or step + self._beat > self._last
+        self._over = self._over or self._inside >= self.settled or step + self._beat > self._last
         return factor
 
     def state_dict(self) -> dict[str, Any]:
