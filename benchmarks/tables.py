@@ -127,11 +127,17 @@ def small() -> str:
     searched = len(runs) - len(last)
     lines.append("")
     lines.append(
-        f"Ratios below 1 are better; the training loss's is over all starts. {verdicts['win']} wins, {verdicts['tie']} ties, {verdicts['loss']} losses: paired "
+        "Ratios below 1 are better; the training loss's is over all starts. "
+        f"{verdicts['win']} wins, {verdicts['tie']} ties, {verdicts['loss']} losses: paired "
         f"t-test on the log of the loss ratio over five seeds, p < 0.05. Probing took {100 * shares:.1f}% of the "
         f"forward-equivalents; choosing the uniform rates took {searched} runs."
     )
     return "\n".join(lines)
+
+
+def small_summary() -> str:
+    """The last line of `small`."""
+    return small().splitlines()[-1]
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -141,11 +147,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "small_summary": small_summary,
     "overhead": overhead,
 }
-
-
-def small_summary() -> str:
-    """The last line of `small`."""
-    return small().splitlines()[-1]
 
 
 def _fitted_ratio(runs: list[dict[str, Any]]) -> float:
