@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import hidlr
-from hidlr.compatibility import check_groups, check_optimizer
+from hidlr.compatibility import check_groups, check_optimizer, momentum_of
 from hidlr.errors import HidlrError, HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 from support.optimizers import EACH_VARIANT
 
@@ -176,3 +176,23 @@ def test_groups_added_later_are_refused():
     optimizer.add_param_group({"params": parameters((3,))})
     with pytest.raises(InputError, match=r"2 groups, HiDLR was built with 1: add groups .* before building"):
         _ = tuner.rates
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda p: torch.optim.SGD(p, lr=0.1), (0.0, 1.0)),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.75), (0.75, 4.0)),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.5, nesterov=True), (0.5, 2.0)),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.75, dampening=0.75), (0.75, 1.0)),
+        (lambda p: torch.optim.AdamW(p, lr=0.1), (0.9, 1.0)),
+        (lambda p: torch.optim.Adam(p, lr=0.1, betas=(0.0, 0.9)), (0.0, 1.0)),
+        (lambda p: torch.optim.RMSprop(p, lr=0.1), (0.0, 1.0)),
+        (lambda p: torch.optim.RMSprop(p, lr=0.1, momentum=0.5), (0.5, 2.0)),
+        (lambda p: torch.optim.Adagrad(p, lr=0.1), (0.0, 1.0)),
+        (lambda p: torch.optim.Muon(p, lr=0.1, momentum=0.95), (0.95, 1.0)),
+    ],
+)
+def test_how_a_step_remembers_earlier_ones(make, expected):
+    optimizer = make([torch.nn.Parameter(torch.zeros(2, 2))])
+    assert momentum_of(optimizer.param_groups[0]) == pytest.approx(expected)

@@ -186,7 +186,11 @@ def test_a_tuned_rate_follows_the_schedule_it_had(name, at, first):
         before = reference[record.step] * factors ** changes[record.step]
         expected = {name: float(rate) for name, rate in zip("ab", before * factors, strict=True)}
         assert record.rates == pytest.approx(expected, rel=1e-9)
-        assert record.factor == 1.0
+        # The factor is the untuned rate over the peak that its scheduler remembers.
+        group = untuned.param_groups[0]
+        peak = group.get("max_lr", group.get("initial_lr"))
+        wanted = 1.0 if peak is None else float(reference[record.step][0]) / peak
+        assert record.factor == pytest.approx(wanted, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", SCHEDULERS)
@@ -295,3 +299,11 @@ def test_rates_are_read_and_written_as_what_they_are(lr):
     assert type(group["lr"]) is type(lr)
     if isinstance(lr, torch.Tensor):
         assert group["lr"] is lr
+
+
+def test_the_largest_factor_still_to_come():
+    assert [Horizon("linear", 4).ahead(step) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert Horizon("linear", None).ahead(7) == 1.0
+    # Up to 1 at half of the run, and down again.
+    tent = Horizon(lambda progress: 1 - abs(2 * progress - 1), 64)
+    assert [tent.ahead(step) for step in (0, 16, 32, 48)] == pytest.approx([1.0, 1.0, 1.0, 0.5], abs=0.04)

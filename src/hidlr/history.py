@@ -69,7 +69,7 @@ class StepRecord:
         losses: the loss at each point, in the same order.
         forwards: closures evaluated (a list of n closures counts n for each point).
         seconds: wall-clock spent in the probe.
-        factor: the schedule's factor at this step; 1 when a torch scheduler drives.
+        factor: the schedule's factor at this step; under a torch scheduler the rate over its peak.
         note: why no rate changed, "" if some did.
     """
 

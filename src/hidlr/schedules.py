@@ -23,6 +23,9 @@ class Schedule(Protocol):
     def factor(self, step: int) -> float:
         """What multiplies the tuned rates at a base step."""
 
+    def ahead(self, step: int) -> float:
+        """The largest factor still to come."""
+
     def scale(self, index: int, group: ParamGroup, ratio: float) -> None:
         """Multiply group ``index``'s tuned rate, wherever its schedule remembers it."""
 
@@ -80,6 +83,13 @@ class Horizon:
             raise InputError(f"the schedule returned {value} at step {step}: a factor is finite and at least 0")
         return value
 
+    def ahead(self, step: int) -> float:
+        """The largest factor still to come, this step's included (sampled at 33 points)."""
+        if self._total_steps is None:
+            return self.factor(step)
+        left = max(self._total_steps - 1 - step, 0)
+        return max(self.factor(step + left * part // 32) for part in range(33))
+
     def taken(self, step: int) -> None:
         """Note that base step ``step`` was taken; beyond the horizon that deserves a word."""
         if self._total_steps is not None and step >= self._total_steps and not self._warned:
@@ -117,14 +127,30 @@ class Composed:
                 f"scheduler={type(scheduler).__name__}: pass a torch.optim.lr_scheduler, or use schedule= for "
                 "a name or a callable of progress"
             )
+        self._optimizer = optimizer
         self._schedulers = list(_flatten(inner))
         for part in self._schedulers:
             if unwrapped(getattr(part, "optimizer", optimizer)) is not optimizer:
                 raise InputError(f"{type(part).__name__} drives another optimizer than the one HiDLR was given")
 
     def factor(self, step: int) -> float:
-        """1: the scheduler's factor is inside the group's rate already."""
+        """What the scheduler makes of the peak rates at present: below 1 in its warm-up and decay.
+
+        The first group that has a peak above 0 speaks for all.
+        """
+        for group in self._optimizer.param_groups:
+            peak = self.peak(group)
+            if peak > 0:
+                return read_rate(group) / peak
         return 1.0
+
+    def ahead(self, step: int) -> float:
+        """The largest factor still to come: at least 1, since a scheduler's plans cannot be asked for."""
+        return max(1.0, self.factor(step))
+
+    def peak(self, group: ParamGroup) -> float:
+        """The rate that the scheduler's factor multiplies, as it remembers it."""
+        return next(float(group[key]) for key in ("max_lr", "initial_lr", "lr") if key in group)
 
     def scale(self, index: int, group: ParamGroup, ratio: float) -> None:
         """Multiply the rate and every remembered origin of it."""

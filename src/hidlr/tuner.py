@@ -92,6 +92,7 @@ class HiDLR:
         self._displacement: Displacement | None = None
         self._slopes: list[float] = []
         self._step_rates: list[float] = []
+        self._step_factor = self._step_ahead = 1.0
         self._modules: WeakSet[nn.Module] = WeakSet()
         self._repeated = False  # whether the base point was measured twice already
         self._disagreement = 0.0
@@ -175,7 +176,7 @@ class HiDLR:
 
         Rates are the tuned ones, before the schedule's factor: at the end of a decay all others are near 0.
         """
-        tuned = dict(zip(self._names, self._tuned, strict=True))
+        tuned = dict(zip(self._names, self._peaks(), strict=True))
         return summary(self.history, rates=tuned, sizes=dict(zip(self._names, self._sizes(), strict=True)))
 
     # -- the algorithm --------------------------------------------------------------------------
@@ -247,18 +248,18 @@ class HiDLR:
         return base
 
     def _view(self, step: int, base: float, probe: Probe) -> StepView:
-        factor = self._schedule.factor(step)
+        factor = self._step_factor
         rates = torch.tensor(self._step_rates, dtype=torch.float64)
-        composed = isinstance(self._schedule, Composed)
         memories = [momentum_of(group) for group in self._groups()]
         return StepView(
             step=step,
             names=tuple(self._names),
             rates=rates,
-            tuned=rates if composed or factor == 0 else torch.tensor(self._tuned, dtype=torch.float64),
+            tuned=torch.tensor(self._peaks(), dtype=torch.float64) if factor > 0 else rates,
             slopes=torch.tensor(self._slopes, dtype=torch.float64),
             sizes=tuple(self._sizes()),
             factor=factor,
+            ahead=self._step_ahead,
             base=base,
             noise=max(probe.noise(base), self._disagreement),
             momentum=max(share for share, _ in memories),
@@ -288,6 +289,9 @@ class HiDLR:
         differentiates = len(args) > 1 or kwargs.get("closure") is not None
         groups = [[p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()]
         self._step_rates = [read_rate(group) for group in self._groups()]
+        # Now, while the rates are the step's: a scheduler may be stepped before `step`.
+        self._step_factor = self._schedule.factor(self._taken)
+        self._step_ahead = self._schedule.ahead(self._taken)
         for parameters in groups:
             check_dense(parameters)
         self._displacement = Displacement(groups)
@@ -331,6 +335,12 @@ class HiDLR:
                 "(add_param_group) before building HiDLR"
             )
         return groups
+
+    def _peaks(self) -> list[float]:
+        """The tuned rates, before the schedule's factor."""
+        if isinstance(self._schedule, Composed):
+            return [self._schedule.peak(group) for group in self._groups()]
+        return list(self._tuned)
 
     def _sizes(self) -> list[int]:
         return [sum(p.numel() for p in _trainable(group)) for group in self._groups()]

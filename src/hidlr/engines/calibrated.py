@@ -96,7 +96,9 @@ class Calibrated:
             for k in order[: self.most_first_groups]
             if bool(view.moving[k])
         }
-        rates = view.rates * line.minimum * self._warm_up.begin(view.step, view.build_up)
+        # In a schedule's own warm-up the rates to come start there, and the present ones below.
+        start = self._warm_up.begin(view.step, view.build_up) * view.factor / view.ahead
+        rates = view.rates * line.minimum * start
         return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
 
     def _climb(self, view: StepView, measure: Measure) -> Decision:

@@ -25,9 +25,10 @@ class StepView:
         tuned: float64 [K], the same before the schedule's factor.
         slopes: float64 [K], b_k from the gradient in hand (loss per unit xi); nan where nothing moved.
         sizes: trainable entries of each group, d_k.
-        factor: the schedule's factor, ``rates = tuned * factor``; 1 when a torch scheduler drives.
+        factor: the schedule's factor, ``rates = tuned * factor``; under a torch scheduler the rate over its peak.
         base: loss at xi = 0.
         noise: error of one measured loss (loss): rounding, and what a repetition disagreed by.
+        ahead: the largest factor still to come: the schedule may have a warm-up of its own.
         momentum: share of earlier steps in this one, in [0, 1); 0 if it depends on its batch alone.
         build_up: how many times longer steps become while a velocity fills; 1 for averages.
     """
@@ -41,6 +42,7 @@ class StepView:
     factor: float
     base: float
     noise: float
+    ahead: float = 1.0
     momentum: float = 0.0
     build_up: float = 1.0
 

@@ -41,8 +41,7 @@ class WarmUp:
     def __init__(self, budget: Budget, every: int | None) -> None:
         self._budget = budget
         self._every = every
-        self._joint = Parabola(self.decay)  # in units of the scale
-        self._scale = 1.0
+        self._joint = Parabola(self.decay)  # in units of the rate
         self._first = self._last = -1
         self._beat = 1
         self._rise = 1.0  # of the scale at a probe, at most
@@ -87,10 +86,13 @@ class WarmUp:
             slope: b of the joint move (loss per unit xi).
             curvature: A of the joint move (loss per unit xi squared).
         """
-        # One xi is the present scale; the averages need one unit that stands.
-        self._joint.add(slope / self._scale, curvature / self._scale**2)
+        # One xi is the present rates; the averages need a unit that stands when these move, be it by a
+        # schedule's own warm-up. The climb is over when the rates to come are there, not only the present ones.
+        known = view.rates > 0
+        unit = float(view.rates[known].log().mean().exp())
+        self._joint.add(slope / unit, curvature / unit**2)
         gain = self.gain_with_memory if view.momentum > 0 else self.gain_without
-        target = gain * self._joint.minimum / self._scale
+        target = gain * self._joint.minimum / (float(view.tuned[known].log().mean().exp()) * view.ahead)
         if not math.isfinite(target):
             return self._move(1.0, view.step)
         self._inside = self._inside + 1 if target < 1 else 0
@@ -102,7 +104,6 @@ class WarmUp:
         return self._move(factor, -1)
 
     def _move(self, factor: float, step: int) -> float:
-        self._scale *= factor
         self._over = self._over or self._inside >= self.settled or step + self._beat > self._last
         return factor
 
@@ -110,7 +111,6 @@ class WarmUp:
         """Plain numbers."""
         return {
             "joint": self._joint.state_dict(),
-            "scale": self._scale,
             "first": self._first,
             "last": self._last,
             "beat": self._beat,
@@ -122,7 +122,7 @@ class WarmUp:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._joint.load_state_dict(state["joint"])
-        self._scale, self._rise = float(state["scale"]), float(state["rise"])
+        self._rise = float(state["rise"])
         self._first, self._last = int(state["first"]), int(state["last"])
         self._beat, self._inside = int(state["beat"]), int(state["inside"])
         self._over = bool(state["over"])

@@ -1,0 +1,62 @@
+import json
+
+import pytest
+
+from hidlr.engines.guard import Guard
+
+
+def after(*losses):
+    guard = Guard()
+    for loss in losses:
+        guard.watch(loss)
+    return guard
+
+
+def test_the_opening_is_never_cut_short():
+    guard = Guard()
+    assert [guard.watch(10.0**n) for n in range(Guard.opening)] == [1.0] * Guard.opening
+
+
+def test_a_loss_that_falls_or_stays_is_left_alone():
+    guard = after(*[2.0] * Guard.opening)
+    assert [guard.watch(loss) for loss in (2.0, 1.5, 2.1, 1.0, 2.15, 0.1)] == [1.0] * 6
+
+
+def test_halves_once_the_average_and_the_loss_lie_above_the_limit():
+    # Opening mean 2, deviation 0: the limit is 2.2. The average after one 3.0 is
+    # (0.7 (1 - 0.7^8) 2 + 0.3 * 3) / (1 - 0.7^9) = 2.313 > 2.2.
+    guard = after(*[2.0] * Guard.opening)
+    assert guard.watch(2.3) == 1.0  # average 2.094
+    guard = after(*[2.0] * Guard.opening)
+    assert guard.watch(3.0) == 0.5
+    # Back below the limit: left alone although the average is still above.
+    assert guard.watch(2.1) == 1.0
+
+
+def test_noise_of_the_opening_widens_the_limit():
+    # Mean 2, deviation sqrt(8/7) = 1.069 (losses 1 and 3 in turn): the limit is 2 + 4 * 1.069 = 6.28.
+    guard = after(*[1.0, 3.0] * 4)
+    assert [guard.watch(6.2) for _ in range(30)] == [1.0] * 30
+    assert [guard.watch(7.0) for _ in range(30)].count(0.5) > 0
+
+
+def test_negative_losses_have_a_limit_above_them():
+    guard = after(*[-10.0] * Guard.opening)
+    assert guard.watch(-9.5) == 1.0
+    assert guard.watch(5.0) == 0.5
+
+
+def test_halves_at_most_six_times():
+    guard = after(*[1.0] * Guard.opening)
+    assert [guard.watch(100.0) for _ in range(20)].count(0.5) == Guard.most == 6
+
+
+@pytest.mark.parametrize("seen", [3, 8, 12])
+def test_continues_from_its_state(seen):
+    losses = [2.0, 1.8, 2.3, 2.1, 1.9, 2.0, 2.2, 2.0, 3.0, 9.0, 9.0, 1.0, 30.0, 30.0]
+    whole, first, second = Guard(), Guard(), Guard()
+    expected = [whole.watch(loss) for loss in losses]
+    begun = [first.watch(loss) for loss in losses[:seen]]
+    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
+    assert begun + [second.watch(loss) for loss in losses[seen:]] == expected
+    assert second.state_dict() == whole.state_dict()
