@@ -20,10 +20,9 @@ from hidlr.influence import Influence
 from hidlr.probe import Closure, Probe
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
+from hidlr.state import TunerState
 
 __all__ = ["HiDLR"]
-
-_STATE_VERSION = 1
 
 
 class HiDLR:
@@ -375,16 +374,15 @@ class HiDLR:
 
         Safe under ``torch.load(weights_only=True)`` and JSON.
         """
-        return {
-            "version": _STATE_VERSION,
-            "taken": self._taken,
-            "tuned": dict(zip(self._names, self._tuned, strict=True)),
-            "written": dict(zip(self._names, self._written, strict=True)),
-            "repeated": self._repeated,
-            "disagreement": self._disagreement,
-            "bad_in_a_row": self._bad_in_a_row,
-            "engine": {"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
-        }
+        return TunerState(
+            taken=self._taken,
+            tuned=dict(zip(self._names, self._tuned, strict=True)),
+            written=dict(zip(self._names, self._written, strict=True)),
+            repeated=self._repeated,
+            disagreement=self._disagreement,
+            bad_in_a_row=self._bad_in_a_row,
+            engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
+        ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`; load the optimizer's (and scheduler's) state as well.
@@ -392,37 +390,17 @@ class HiDLR:
         Raises:
             StateError: the state is damaged, of other groups or of another engine; nothing is changed.
         """
-        try:
-            tuned, written = _saved_rates(state["tuned"]), _saved_rates(state["written"])
-            if set(written) != set(tuned):
-                raise ValueError("the groups of 'tuned' and 'written' differ")
-            version, kind = state["version"], state["engine"]["kind"]
-            plain = (int(state["taken"]), bool(state["repeated"]))
-            if plain[0] < 0:
-                raise ValueError(f"{plain[0]} steps taken")
-            numbers = (float(state["disagreement"]), int(state["bad_in_a_row"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise StateError(f"this is not the state of a HiDLR tuner ({error!r}): pass tuner.state_dict()") from error
-        if version != _STATE_VERSION:
-            raise StateError(f"state of version {version}; this hidlr reads version {_STATE_VERSION}")
-        if set(tuned) != set(self._names):
-            missing, extra = sorted(set(self._names) - set(tuned)), sorted(set(tuned) - set(self._names))
-            raise StateError(
-                f"the state belongs to other groups: it lacks {missing} and has {extra} besides. Build the "
-                "optimizer with the same groups as the saved run."
-            )
-        if kind != type(self._engine).__name__:
-            raise StateError(f"the state is of engine {kind}, this tuner runs {type(self._engine).__name__}")
+        saved = TunerState.from_dict(state, self._names, type(self._engine).__name__)
         before = self._engine.state_dict()
         try:
-            self._engine.load_state_dict(state["engine"]["state"])
+            self._engine.load_state_dict(saved.engine)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             self._engine.load_state_dict(before)
             raise StateError(f"the engine's state is damaged ({error!r}): load an earlier checkpoint") from error
-        self._tuned = [tuned[name] for name in self._names]
-        self._written = [written[name] for name in self._names]
-        self._taken, self._repeated = plain
-        self._disagreement, self._bad_in_a_row = numbers
+        self._tuned = [saved.tuned[name] for name in self._names]
+        self._written = [saved.written[name] for name in self._names]
+        self._taken, self._repeated = saved.taken, saved.repeated
+        self._disagreement, self._bad_in_a_row = saved.disagreement, saved.bad_in_a_row
         self._seen = self._taken
         self._displacement = None
         if isinstance(self._schedule, Horizon):
@@ -432,13 +410,6 @@ class HiDLR:
         """Remove the hooks: the optimizer is as it was before, at its present rates."""
         for hook in self._hooks:
             hook.remove()
-
-
-def _saved_rates(saved: Mapping[str, Any]) -> dict[str, float]:
-    rates = {str(name): float(rate) for name, rate in saved.items()}
-    if not all(0 <= rate < math.inf for rate in rates.values()):
-        raise ValueError(f"rates are finite and at least 0, not {rates}")
-    return rates
 
 
 def _trainable(group: Mapping[str, Any]) -> list[Tensor]:
