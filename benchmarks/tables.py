@@ -83,7 +83,7 @@ def exploration() -> str:
     """What each variant of the default engine scored while it was being made: means over 2 or 3 seeds."""
     rows = [json.loads(line) for line in (RESULTS / "exploration.jsonl").read_text().splitlines()]
     columns = [("digits", name) for name in ("adamw", "momentum", "sgd", "adagrad", "rmsprop")]
-    columns.append(("text", "adamw"))
+    columns += [("text", "adamw"), ("tiny BERT", "adamw")]
     heads = [f"{work} {name}" for work, name in columns]
     lines = [f"| variant | {' | '.join(heads)} | small problems: median, worst |", "|---" * (len(columns) + 2) + "|"]
     for variant in dict.fromkeys(row["variant"] for row in rows):

@@ -85,19 +85,27 @@ class Calibrated:
 
     def _calibrate(self, view: StepView, measure: Measure) -> Decision:
         self._tried = True
+        used = 2  # the base, and its repetition
+
+        def counted(points: Sequence[plans.Point]) -> list[float]:
+            nonlocal used
+            used += len(points)
+            return measure(points)
+
         direction = view.moving.double().tolist()
-        line = search_line(measure, direction, float(view.slopes.nansum()), view.base, view.noise)
+        line = search_line(counted, direction, float(view.slopes.nansum()), view.base, view.noise)
         if line is None:
             return Decision(view.rates, "calibrate", note="no minimum found along the step")
         self._trust_slopes = self.trusted_slopes[0] < line.slope_ratio < self.trusted_slopes[1]
         order = view.slopes.nan_to_num(-1.0).argsort(descending=True, stable=True).tolist()
         findings = {
-            k: self._measure_group(view, measure, k, line.minimum)
+            k: self._measure_group(view, counted, k, line.minimum)
             for k in order[: self.most_first_groups]
             if bool(view.moving[k])
         }
         # In a schedule's own warm-up the rates to come start there, and the present ones below.
-        start = self._warm_up.begin(view.step, view.build_up) * view.factor / view.ahead
+        per_probe = 2 if self._trust_slopes else 3
+        start = self._warm_up.begin(view.step, view.build_up, used, per_probe) * view.factor / view.ahead
         rates = view.rates * line.minimum * start
         return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
 

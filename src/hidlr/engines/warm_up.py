@@ -36,7 +36,7 @@ class WarmUp:
     longest = 0.2  # share of the run
     highest = 2.0  # rise at a probe, however few there are
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
-    share = 0.8  # of the budget that may be gone at its end
+    share = 0.95  # of the budget that may be gone at its end
 
     def __init__(self, budget: Budget, every: int | None) -> None:
         self._budget = budget
@@ -62,16 +62,17 @@ class WarmUp:
         """On its own beat: every second step, or as rarely as the budget asks."""
         return (step - self._first) % self._beat == 0
 
-    def begin(self, step: int, build_up: float) -> float:
+    def begin(self, step: int, build_up: float, used: int = 0, per_probe: int = 2) -> float:
         """Plan the climb; returns the factor on the rates to start it from.
 
         Args:
             step: the calibrated step.
             build_up: how many times longer steps become while a velocity fills, 1 / (1 - momentum).
+            used: points that calibrating took and the budget has not been told of yet.
+            per_probe: points of one probe of the climb, the base included.
         """
         steps = max(2, int(self.longest * self._budget.total_steps))
-        # A probe here is the base and the end of the step.
-        affordable = max(4.0, (self.share * self._budget.total - self._budget.spent) / 2)
+        affordable = max(4.0, (self.share * self._budget.total - self._budget.spent - used) / per_probe)
         self._first, self._last = step, step + steps
         self._beat = self._every or max(2, math.ceil(steps / affordable))
         probes = max(1, steps // self._beat)
