@@ -30,7 +30,8 @@ from hidlr.training.control import UniformRate
 
 RESULT = Path(__file__).parent / "results" / "small.jsonl"
 STARTS = (1e-6, 1e-4, 1e-2)
-SEARCH_SEEDS, SEEDS = (0, 1), (10, 11, 12, 13, 14)
+# Seeds 10 to 14 and 20 to 22 were looked at while the engine was made; no figure is reported from them.
+SEARCH_SEEDS, SEEDS = (0, 1), (30, 31, 32, 33, 34)
 WARM_UPS = (0.0, 0.1)
 OPTIMIZERS: dict[str, tuple[Callable[..., torch.optim.Optimizer], dict[str, float], tuple[float, ...]]] = {
     "adamw": (torch.optim.AdamW, {"weight_decay": 0.01}, (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)),
