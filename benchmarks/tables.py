@@ -138,12 +138,24 @@ def small_summary() -> str:
     return small().splitlines()[-1]
 
 
+def _scored(name: str) -> Callable[[], str]:
+    """A table of `benchmarks.scoring`."""
+
+    def made() -> str:
+        from benchmarks.scoring import results, tables
+
+        return tables.TABLES[name](results.load_results())
+
+    return made
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "digits": digits,
     "exploration": exploration,
     "small": small,
     "small_summary": small_summary,
     "overhead": overhead,
+    **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
 }
 
 

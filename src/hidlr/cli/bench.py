@@ -16,7 +16,12 @@ examples:
   hidlr bench                   which benchmarks there are
   hidlr bench overhead          run one
   hidlr bench digits --help     what it can be told
+  hidlr bench run --tier quick  hidlr on some problems, against stored references
+  hidlr bench score             how the results meet each target
 """
+
+# Of the benchmark as a whole: `python -m benchmarks COMMAND`.
+_COMMANDS = ("run", "score", "table")
 
 
 def add_to(commands: Commands) -> None:
@@ -28,24 +33,27 @@ def add_to(commands: Commands) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Hand over to `python -m benchmarks.NAME` in a process of its own."""
+    """Hand over to `python -m benchmarks.NAME`, or to a command of `python -m benchmarks`, in its own process."""
     root = _repository()
     if root is None:
         raise HidlrError(
             "the benchmarks are not part of the installed package: run this in a checkout of hidlr's repository."
         )
-    names = [
-        path.stem
+    modules = {
+        path.stem: f"benchmarks.{path.stem}"
         for path in sorted((root / "benchmarks").glob("*.py"))
         if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
-    ]
+    }
+    commands = _COMMANDS if modules.pop("__main__", None) else ()
+    names = [*commands, *modules]
     if args.name is None:
         print("\n".join(names))
         return 0
     if args.name not in names:
         raise InputError(f"unknown benchmark {args.name!r}: there are {', '.join(names)}.")
     path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", f"benchmarks.{args.name}", *args.rest]
+    target = ["benchmarks", args.name] if args.name in commands else [modules[args.name]]
+    command = [sys.executable, "-m", *target, *args.rest]
     return subprocess.run(command, env={**os.environ, "PYTHONPATH": path}, check=False).returncode
 
 

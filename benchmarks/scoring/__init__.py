@@ -1,0 +1,1 @@
+"""Verdicts from committed results: reads result files only, and runs nothing."""
