@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 all went well, 1 it failed, 2 the command line cannot work, 130 Ctrl-C.
     """
-    command, *rest = sys.argv[1:] if argv is None else argv or ["--help"]
+    command, *rest = (sys.argv[1:] if argv is None else argv) or ["--help"]
     if command in ("-h", "--help"):
         print(_HELP, end="")
         return 0

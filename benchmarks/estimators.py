@@ -9,7 +9,6 @@ benchmarks/results/estimators.jsonl, raw figures and no errors: `benchmarks.esti
 """
 
 import argparse
-import copy
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,18 +17,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch import Tensor
 
 from benchmarks import workloads
 from benchmarks.data import data_folder
+from benchmarks.estimators_ray import Ray, Training, rows_of
+from benchmarks.estimators_uses import minimisers
 from benchmarks.machine import describe
-from hidlr import param_groups, plans
-from hidlr.displacement import Displacement
+from hidlr import plans
 from hidlr.fit import fit_diagonal, line_curvature
-from hidlr.training import optimizers
 from hidlr.training.jsonlines import dump_json
-from hidlr.workloads.base import Batch, Workload
+from hidlr.workloads.base import Batch
 
 RESULT = Path(__file__).parent / "results" / "estimators.jsonl"
 MOMENTS = {"early": 0.05, "middle": 0.5, "late": 0.9}  # share of the steps taken
@@ -37,13 +35,10 @@ SIZES = (0.1, 1.0, 10.0)  # how far probes go (units of the step)
 DRAWS, SIGNS = 3, 4  # steps studied at a moment; sign vectors drawn for each
 SETTLE, BIAS_DRAWS = 15, 4  # steps that renew the momentum at another batch size; steps compared there
 SLOPE_DRAWS = 16  # steps from one place whose slopes are compared
-_WARM_UP = 0.1
 _SMALL = 0.1  # xi of gradient differences; "axis gradients" in the table says how near they come to autograd
 _CURVED = 9  # batches of the sample that its curvature is taken on
 _EVALUATED = 8  # batches of the sample that next-step losses are measured on
 _DOUBLE = SIZES[:2]  # sizes that are also measured in float64; the largest has no rounding to show
-LIMIT = 10.0  # no group goes further than this (units of the step), whatever its parabola says
-_FLOOR = 0.1  # eigenvalues of the normalised A are not let below this share of the largest
 
 
 @dataclass(frozen=True)
@@ -71,157 +66,6 @@ STUDIES = (
     Study("shakespeare-gpt", "adamw", 3e-3, 16, (2, 8, 32)),
     Study("shakespeare-gpt", "momentum", 2e-1, 16, (2, 8, 32)),
 )
-
-
-class Training:
-    """A run at a uniform rate that can be branched at any step."""
-
-    def __init__(self, workload: Workload, optimizer: str, rate: float) -> None:
-        self.workload, self.rate = workload, rate
-        self.steps = workload.defaults.steps
-        self.model = workload.build(0)
-        self.groups = param_groups(self.model, workload.defaults.groups)
-        decay = workload.defaults.weight_decay
-        self.optimizer = optimizers.build(optimizer, self.groups, lr=rate, weight_decay=decay)
-        self.step = 0
-
-    def branch(self) -> "Training":
-        """An independent copy that goes on from here."""
-        return copy.deepcopy(self, {id(self.workload): self.workload})
-
-    def gradient(self, batches: Sequence[Batch]) -> list[Tensor]:
-        """The mean gradient over batches of one size, in the order of the groups."""
-        flat = [p for group in self.groups for p in group["params"]]
-        total = [torch.zeros_like(p) for p in flat]
-        for batch in batches:
-            torch._foreach_add_(total, torch.autograd.grad(self.workload.loss(self.model, batch), flat))
-        return [part / len(batches) for part in total]
-
-    def advance(self, batch: Batch) -> "Ray":
-        """Take one step on a batch; the move it made."""
-        factor = min(1.0, (self.step + 1) / (_WARM_UP * self.steps)) * (1 - self.step / self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * factor
-        parameters = [list(group["params"]) for group in self.groups]
-        displacement = Displacement(parameters)
-        self.optimizer.zero_grad()
-        self.workload.loss(self.model, batch).backward()  # type: ignore[no-untyped-call]
-        self.optimizer.step()
-        self.step += 1
-        return Ray(self.workload, self.model, parameters, displacement)
-
-
-class Ray:
-    """Losses and gradients along the move of one step, in the model's own precision.
-
-    Args:
-        workload: gives the loss.
-        model: stands at the end of the step.
-        parameters: of each group; their `grad` is the step's.
-        displacement: of the step, not finished.
-    """
-
-    def __init__(
-        self, workload: Workload, model: nn.Module, parameters: list[list[Tensor]], displacement: Displacement
-    ) -> None:
-        self.workload, self.model, self.parameters = workload, model, parameters
-        self.slopes = torch.tensor(displacement.slopes(), dtype=torch.float64)
-        self._displacement = displacement
-        displacement.finish()
-        ends = [[p.detach().clone() for p in group] for group in parameters]
-        displacement.place([0.0] * len(parameters))
-        self.moves = [
-            [end - p.detach() for end, p in zip(e, group, strict=True)]
-            for e, group in zip(ends, parameters, strict=True)
-        ]
-        displacement.place([1.0] * len(parameters))
-
-    @property
-    def groups(self) -> int:
-        """K."""
-        return len(self.parameters)
-
-    def double(self) -> "Ray":
-        """The same move, both ends exactly the same, in float64."""
-        self.place([0.0] * self.groups)
-        model = copy.deepcopy(self.model).double()
-        twin = dict(zip(self.model.parameters(), model.parameters(), strict=True))
-        parameters: list[list[Tensor]] = [[twin[p] for p in group] for group in self.parameters]  # type: ignore[index]
-        displacement = Displacement(parameters)
-        self.place([1.0] * self.groups)
-        with torch.no_grad():
-            for old, new in twin.items():
-                new.copy_(old)
-        return Ray(self.workload, model, parameters, displacement)
-
-    def place(self, point: Sequence[float]) -> None:
-        """Put the parameters at a point (xi of each group)."""
-        self._displacement.place(point)
-
-    def loss(self, point: Sequence[float], batches: Sequence[Batch]) -> float:
-        """Mean loss over batches of one size."""
-        self.place(point)
-        with torch.no_grad():
-            return sum(float(self.workload.loss(self.model, self._cast(batch))) for batch in batches) / len(batches)
-
-    def gradient(self, point: Sequence[float], batches: Sequence[Batch]) -> Tensor:
-        """d_k . G_k(point) of each group, float64 [K], the mean over batches of one size."""
-        self.place(point)
-        total = torch.zeros(self.groups, dtype=torch.float64)
-        for batch in batches:
-            loss = self.workload.loss(self.model, self._cast(batch))
-            total += self.along(torch.autograd.grad(loss, self._flat()))
-        return total / len(batches)
-
-    def exact(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """b [K] and A [K, K] by autograd: one Hessian-vector product per group."""
-        self.place([0.0] * self.groups)
-        flat = self._flat()
-        # Fused attention has no second derivative.
-        with sdpa_kernel(SDPBackend.MATH):
-            first = torch.autograd.grad(self.workload.loss(self.model, self._cast(batch)), flat, create_graph=True)
-            parts, at = [], 0
-            for moves in self.moves:
-                own = first[at : at + len(moves)]
-                parts.append(torch.stack([(g * d).sum() for g, d in zip(own, moves, strict=True)]).sum())
-                at += len(moves)
-            rows = [self.along(torch.autograd.grad(part, flat, retain_graph=True)) for part in parts]
-        return -torch.stack(parts).detach().double(), symmetric(torch.stack(rows))
-
-    def differences(self, batches: Sequence[Batch], size: float, at_start: Tensor | None = None) -> Tensor:
-        """A [K, K] from the gradient at the start and at `size` along each group's move."""
-        start = self.gradient([0.0] * self.groups, batches) if at_start is None else at_start
-        axes = [plans.axis(self.groups, k, [size])[0] for k in range(self.groups)]
-        return symmetric(torch.stack([(self.gradient(axis, batches) - start) / size for axis in axes]))
-
-    def along(self, gradients: Sequence[Tensor]) -> Tensor:
-        """d_k . g_k of each group, float64 [K], of gradients in the order of the groups."""
-        sums, at = [], 0
-        for moves in self.moves:
-            own = gradients[at : at + len(moves)]
-            sums.append(sum(float((g * d).sum(dtype=torch.float64)) for g, d in zip(own, moves, strict=True)))
-            at += len(moves)
-        return torch.tensor(sums, dtype=torch.float64)
-
-    def _flat(self) -> list[Tensor]:
-        return [p for group in self.parameters for p in group]
-
-    def _cast(self, batch: Batch) -> Batch:
-        dtype = self._flat()[0].dtype
-        return tuple(part.to(dtype) if part.is_floating_point() else part for part in batch)
-
-
-def symmetric(matrix: Tensor) -> Tensor:
-    """The symmetric part; what is left out is rounding or truncation."""
-    return (matrix + matrix.T) / 2
-
-
-def rows_of(workload: Workload, step: int, seed: int, count: int) -> Batch:
-    """A batch of another size: the workload's own batches from a step on, joined and cut."""
-    parts: list[Batch] = []
-    while sum(len(part[0]) for part in parts) < count:
-        parts.append(workload.batch(step + len(parts), seed))
-    return tuple(torch.cat(columns)[:count] for columns in zip(*parts, strict=True))
 
 
 def forward_estimates(ray: Ray, batch: Batch, size: float, slopes: Tensor) -> Iterator[dict[str, Any]]:
@@ -259,58 +103,6 @@ def other_estimates(ray: Ray, batch: Batch, size: float, seed: int) -> Iterator[
     yield {"name": "random signs", "draws": torch.stack(draws)}
     whole = ray.differences([batch], size, start)
     yield {"name": "axis gradients", "curvature": whole.diagonal(), "matrix": whole}
-
-
-def minimisers(slope: Tensor, curvature: Tensor) -> dict[str, tuple[Tensor, float]]:
-    """Where each way of using (b, A) would put the step, and the decrease it believes in.
-
-    A group (or the whole) whose parabola has no minimum ahead keeps the length it has.
-
-    Args:
-        slope: b [K].
-        curvature: A [K, K].
-
-    Returns:
-        By name: xi [K] and the believed decrease of the loss.
-
-    Example:
-        >>> b, A = torch.tensor([1.0, 1.0]).double(), torch.eye(2).double() * 2
-        >>> minimisers(b, A)["diagonal"][0].tolist()
-        [0.5, 0.5]
-    """
-    ones = torch.ones_like(slope)
-    diagonal, rows = curvature.diagonal(), curvature.sum(1)
-
-    def ahead(over: Tensor) -> Tensor:
-        return torch.where((slope > 0) & (over > 0), slope / over, 1.0).clamp(max=LIMIT)
-
-    def believed(xi: Tensor) -> float:
-        return float(slope @ xi - xi @ curvature @ xi / 2)
-
-    def scaled(xi: Tensor) -> Tensor:
-        xi = xi / xi.mean()  # where there is no minimum ahead, the mean length stays
-        up, bend = float(slope @ xi), float(xi @ curvature @ xi)
-        return (xi * (up / bend if up > 0 and bend > 0 else 1.0)).clamp(max=LIMIT)
-
-    apart = ahead(diagonal)
-    # The scale of each group's step is arbitrary: regularise A with a unit diagonal.
-    unit = diagonal.abs().clamp_min(1e-12 * float(diagonal.abs().max())).sqrt()
-    values, vectors = torch.linalg.eigh(curvature / unit[:, None] / unit)
-    floored = values.abs().clamp_min(_FLOOR * float(values.abs().max()))
-    full = vectors @ ((vectors.T @ (slope / unit)) / floored) / unit
-    full = full * min(1.0, LIMIT / float(full.abs().max()))
-    points = {
-        "as it is": ones,
-        "joint": scaled(ones),
-        "diagonal": apart,
-        "diagonal, then joint": scaled(apart),
-        "diagonal^(1/3), then joint": scaled(apart ** (1 / 3)),
-        "row sums": ahead(rows),
-        "full": full,
-    }
-    result = {name: (xi, believed(xi)) for name, xi in points.items()}
-    result["diagonal"] = (apart, float(slope @ apart - (diagonal * apart**2).sum() / 2))
-    return result
 
 
 def study_step(ray: Ray, batch: Batch, fresh: Batch, sample: Sequence[Batch], seed: int) -> dict[str, Any]:

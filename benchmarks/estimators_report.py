@@ -6,133 +6,20 @@
 """
 
 import argparse
-import json
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.estimators import LIMIT, RESULT, minimisers
-
-PICTURE = Path(__file__).parent.parent / "docs" / "images" / "estimators.png"
-_BAD = 0.5  # relative error beyond which a curvature leads a rate astray (a wrong sign is beyond it too)
-
-COSTS: dict[str, Callable[[int], int]] = {
-    "axis both ways": lambda K: 2 * K,
-    "axis one way, slope in hand": lambda K: K,
-    "rotating: one group a probe": lambda K: 1,
-    "random 4K (paper)": lambda K: 4 * K,
-    "random signs, 1 draw": lambda K: 3,
-    "random signs, 4 draws": lambda K: 12,
-    "gradient on each axis": lambda K: 3 * K,
-    "exact products": lambda K: 3 + 4 * K,
-    "row sums": lambda K: 3,
-    "joint both ways": lambda K: 2,
-    "joint one way, slope in hand": lambda K: 1,
-}
-"""Forward-equivalents beyond the training step (a backward counts as two), by number of groups.
-
-The loss and the gradient at the start of the step are in hand. A product with the Hessian goes back through the
-gradient's own graph, counted as four forwards, after three for that graph.
-"""
-
-TARGETS = {"row sums": "rows", "joint both ways": "total", "joint one way, slope in hand": "total"}
-"""What an estimator is held against where that is not the diagonal."""
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Relative errors of an estimator at one probe size, one per group and step.
-
-    Attributes:
-        own: against the curvature of the step's own batch.
-        sample: against that of the training data.
-    """
-
-    own: list[float]
-    sample: list[float]
-
-    def median(self, side: str) -> float:
-        """The median absolute one, of "own" or "sample"."""
-        values: list[float] = getattr(self, side)
-        return statistics.median(map(abs, values))
-
-    @property
-    def bad(self) -> float:
-        """Share of errors against the own batch that lead a rate astray."""
-        return statistics.mean(abs(error) > _BAD for error in self.own)
-
-
-def tensor(values: Any) -> Tensor:
-    """Numbers of a result line, "nan" and "inf" among them, in float64."""
-    if isinstance(values, list):
-        return torch.stack([tensor(value) for value in values])
-    return torch.tensor(float(values), dtype=torch.float64)
-
-
-@cache
-def read(path: Path = RESULT) -> tuple[dict[str, Any], ...]:
-    """The result lines."""
-    return tuple(json.loads(line) for line in path.read_text().splitlines())
-
-
-def _steps(path: Path) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    for line in read(path):
-        if line["part"] == "steps":
-            for step in line["steps"]:
-                yield line, step
-
-
-def _parts(matrix: Tensor) -> dict[str, Tensor]:
-    return {"diagonal": matrix.diagonal(), "rows": matrix.sum(1), "total": matrix.sum()[None]}
-
-
-def _measured(estimate: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
-    """What one estimate says, by the tables' names."""
-    name = estimate["name"]
-    if name == "random signs":
-        draws = tensor(estimate["draws"])
-        yield "random signs, 1 draw", draws[0]
-        yield "random signs, 4 draws", draws[:4].mean(0)
-        return
-    renamed = {
-        "axis one way": "axis one way, slope in hand",
-        "joint one way": "joint one way, slope in hand",
-        "axis gradients": "gradient on each axis",
-        "random 4K": "random 4K (paper)",
-    }
-    key = {"row sums": "rows", "joint both ways": "total", "joint one way": "total"}.get(name, "curvature")
-    yield renamed.get(name, name), tensor(estimate[key]).reshape(-1)
-
-
-def errors(path: Path = RESULT) -> dict[tuple[str, str, float], Errors]:
-    """Errors of every estimator, by name, dtype and probe size (0: none is chosen)."""
-    found: dict[tuple[str, str, float], Errors] = defaultdict(lambda: Errors([], []))
-
-    def add(key: tuple[str, str, float], value: Tensor, own: Tensor, sample: Tensor) -> None:
-        found[key].own.extend(((value - own) / own.abs()).tolist())
-        found[key].sample.extend(((value - sample) / sample.abs()).tolist())
-
-    for _, step in _steps(path):
-        own, sample = (_parts(tensor(step[side]["curvature"])) for side in ("own", "sample"))
-        for estimate in step["estimates"]:
-            for name, value in _measured(estimate):
-                target = TARGETS.get(name, "diagonal")
-                add((name, estimate["dtype"], estimate["xi"]), value, own[target], sample[target])
-        add(("exact products", "float64", 0.0), own["diagonal"], own["diagonal"], sample["diagonal"])
-        window = torch.stack([tensor(probe["curvature"]) for probe in step["window"]])
-        groups = window.shape[1]
-        for phase in range(groups):  # group k was last measured (k + phase) mod K probes ago
-            stale = torch.stack([window[(k + phase) % groups, k] for k in range(groups)])
-            add(("rotating: one group a probe", "float32", 1.0), stale, own["diagonal"], sample["diagonal"])
-    return dict(found)
+from benchmarks.estimators import RESULT
+from benchmarks.estimators_figures import COSTS, Bias, biases, errors, read, steps, tensor
+from benchmarks.estimators_plot import PICTURE, draw
+from benchmarks.estimators_uses import LIMIT, minimisers
 
 
 def estimators(path: Path = RESULT) -> str:
@@ -156,7 +43,7 @@ def estimators(path: Path = RESULT) -> str:
             f"| {name} | {price} | {' | '.join(cells)} | {best.bad:.0%} | {best.median('sample'):.2f} "
             f"| {price * best.median('sample') ** 2:.2g} |"
         )
-    count = sum(1 for _ in _steps(path))
+    count = sum(1 for _ in steps(path))
     lines += [
         "",
         f"Median relative error of $A_{{kk}}$ (row sums: of those; joint: of the sum) over {count} steps and "
@@ -182,50 +69,6 @@ def rounding(path: Path = RESULT) -> str:
         lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", "Median relative error against the step's own batch, and the share more than 50% off."]
     return "\n".join(lines)
-
-
-def _ratio(over: float, under: float) -> str:
-    # A step that climbs on the data while it descends on its own batch has no ratio.
-    return f"{over / under:.2f}" if under > 0 else "climbs"
-
-
-@dataclass(frozen=True)
-class Bias:
-    """Means over steps on their own batch, over those on the training data.
-
-    Attributes:
-        line: the moment's result line.
-        size: of the batch (rows).
-        slope: of the joint slope; infinite where the steps climb on the training data.
-        curvature: of the sum of A.
-        trace: of the trace of A.
-    """
-
-    line: dict[str, Any]
-    size: int
-    slope: float
-    curvature: float
-    trace: float
-
-    @property
-    def rank(self) -> int:
-        """Which of the moment's batch sizes it is, 0 the smallest."""
-        return sorted(map(int, self.line["bias"])).index(self.size)
-
-
-def biases(path: Path = RESULT) -> list[Bias]:
-    """The bias of every moment and batch size."""
-    found = []
-    for line in read(path):
-        for size, draws in line.get("bias", {}).items():
-            own, wide = (
-                {key: sum(float(tensor(draw[side][key]).sum()) for draw in draws) for key in draws[0][side]}
-                for side in ("own", "sample")
-            )
-            slope = own["slope"] / wide["slope"] if wide["slope"] > 0 else math.inf
-            trace = own["diagonal"] / wide["diagonal"]
-            found.append(Bias(line, int(size), slope, own["total"] / wide["total"], trace))
-    return found
 
 
 def bias(path: Path = RESULT) -> str:
@@ -301,7 +144,7 @@ def slopes(path: Path = RESULT) -> str:
 def uses(path: Path = RESULT) -> str:
     """Real decrease of the loss by each way to use (b, A)."""
     rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for _, step in _steps(path):
+    for _, step in steps(path):
         for use in step["uses"]:
             rows[use["source"], use["name"]].append(use | {"loss": step["loss"]})
     best = _best(path)
@@ -333,7 +176,7 @@ def uses(path: Path = RESULT) -> str:
 
 def _best(path: Path) -> dict[tuple[str, str], int]:
     counts: dict[tuple[str, str], int] = defaultdict(int)
-    for _, step in _steps(path):
+    for _, step in steps(path):
         for source in ("own", "sample"):
             own = [use for use in step["uses"] if use["source"] == source]
             winner = max(own, key=lambda use: float(use["decrease"]["sample"]))
@@ -387,7 +230,7 @@ def off_diagonal(path: Path = RESULT) -> str:
     """How much larger the off-diagonal of A is than its diagonal, by group."""
     found: dict[str, list[tuple[float, float, float, float]]] = defaultdict(list)
     whole: list[float] = []
-    for line, step in _steps(path):
+    for line, step in steps(path):
         matrix, slope = tensor(step["sample"]["curvature"]), tensor(step["sample"]["slope"])
         diagonal, rows = matrix.diagonal(), matrix.sum(1)
         whole.append(float(matrix.sum() / diagonal.sum()))
@@ -422,55 +265,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "estimators_off_diagonal": off_diagonal,
 }
 """By the name in the page's marker: `<!-- table:NAME -->`."""
-
-
-def draw(path: Path = RESULT, out: Path = PICTURE) -> None:
-    """Errors over cost, one mark per estimator and probe size (xi 0.1, 1, 10: small to large), and the bias."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    found, groups = errors(path), len(read(path)[0]["groups"])
-    figure, (*panels, right) = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
-    for index, (name, cost) in enumerate(COSTS.items()):
-        for xi, area in ((0.0, 60), (0.1, 18), (1.0, 60), (10.0, 160)):
-            key = (name, "float64" if xi == 0 else "float32", xi)
-            if key not in found:
-                continue
-            for axes, side in zip(panels, ("own", "sample"), strict=True):
-                error = max(found[key].median(side), 1e-3)
-                marker = "s" if name in TARGETS else "o"
-                label = name if xi in (0.0, 1.0) else None
-                axes.scatter(
-                    cost(groups),
-                    error,
-                    s=area,
-                    marker=marker,
-                    color="k" if index == 10 else f"C{index}",
-                    alpha=0.7,
-                    label=label,
-                )
-    titles = ("error against the step's own batch", "error against the training data")
-    for axes, title in zip(panels, titles, strict=True):
-        axes.set(xscale="log", yscale="log", xlabel="cost (forward passes)", title=title)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-    panels[0].set_ylabel("median relative error of the curvature")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
-    top = 50.0  # those that climb on the data are drawn here
-    for item in biases(path):
-        for shift, value, color in ((-0.1, item.slope, "C3"), (0.1, item.curvature, "C0")):
-            right.scatter(item.rank + shift, min(value, top), s=24, color=color, alpha=0.6)
-    right.axhline(1, color="0.5", lw=0.8)
-    right.set(yscale="log", xlabel="batch size", title="own batch / training data")
-    right.set_xticks(range(3), ["smallest", "middle", "largest"])
-    right.spines[["top", "right"]].set_visible(False)
-    right.text(0.97, 0.97, "slope", color="C3", ha="right", va="top", transform=right.transAxes)
-    right.text(0.97, 0.9, "curvature", color="C0", ha="right", va="top", transform=right.transAxes)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(out, dpi=100)
-    plt.close(figure)
 
 
 def main() -> None:

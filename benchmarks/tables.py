@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import estimators_report
+
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGES = ("README.md", "docs/*.md")
@@ -156,6 +158,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "small_summary": small_summary,
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
+    **estimators_report.TABLES,
 }
 
 

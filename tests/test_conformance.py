@@ -229,7 +229,7 @@ def test_a_group_at_rate_zero_is_left_alone(row):
     optimizer.param_groups[1]["lr"] = 0.0
     still = [p.detach().clone() for p in optimizer.param_groups[1]["params"]]
     tuner = hidlr.HiDLR(optimizer, total_steps=40)
-    for _ in range(4):
+    for _ in range(12):
         task.backward()
         optimizer.step()
         tuner.step(task.closure)

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from benchmarks import minilm
 from benchmarks.data import require
-from hidlr.workloads.base import Batch, Defaults, Grouping, Workload, device_of
+from hidlr.workloads.base import Batch, Defaults, Grouping, Workload, device_of, evaluating
 from hidlr.workloads.data import Split, Splits, training_batch
 
 __all__ = ["EmotionHeads", "GoEmotions", "task"]
@@ -89,12 +89,8 @@ class GoEmotions(Workload):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Loss and average precision (mean over the tasks) on the validation and the test split."""
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             return {**_scores("val", model, self._data.validation), **_scores("test", model, self._data.test)}
-        finally:
-            model.train(training)
 
 
 @torch.no_grad()

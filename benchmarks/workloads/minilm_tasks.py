@@ -22,7 +22,7 @@ from benchmarks import minilm
 from benchmarks.data import require
 from benchmarks.minilm import Ragged
 from hidlr.errors import MissingExtraError
-from hidlr.workloads.base import Batch, Defaults, Workload, device_of
+from hidlr.workloads.base import Batch, Defaults, Workload, device_of, evaluating
 
 __all__ = ["ColaLora", "MiniLmFull", "Sst2Lora"]
 
@@ -113,12 +113,8 @@ class SentenceTask(Workload):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Loss, accuracy and Matthews correlation on the validation and the test split."""
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             return {**_scores("val", model, self._data.validation), **_scores("test", model, self._data.test)}
-        finally:
-            model.train(training)
 
 
 class LoraTask(SentenceTask):

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from benchmarks.data import require
 from benchmarks.workloads.gpt import CharacterGpt
-from hidlr.workloads.base import Batch, Defaults, Workload, device_of
+from hidlr.workloads.base import Batch, Defaults, Workload, device_of, evaluating
 
 __all__ = ["ShakespeareGpt"]
 
@@ -61,17 +61,12 @@ class ShakespeareGpt(Workload):
         starts = torch.linspace(0, len(self._validation) - self.context - 1, _HELD_OUT_WINDOWS).long()
         tokens, targets = _windows(self._validation, starts, self.context)
         device = device_of(model)
-        training = model.training
-        model.eval()
         loss, right = 0.0, 0
-        try:
-            with torch.no_grad():
-                for some, following in zip(torch.split(tokens, 32), torch.split(targets.to(device), 32), strict=True):
-                    scores = model(some.to(device)).flatten(0, 1)
-                    loss += functional.cross_entropy(scores, following.flatten(), reduction="sum").item()
-                    right += int((scores.argmax(1) == following.flatten()).sum())
-        finally:
-            model.train(training)
+        with evaluating(model), torch.no_grad():
+            for some, following in zip(torch.split(tokens, 32), torch.split(targets.to(device), 32), strict=True):
+                scores = model(some.to(device)).flatten(0, 1)
+                loss += functional.cross_entropy(scores, following.flatten(), reduction="sum").item()
+                right += int((scores.argmax(1) == following.flatten()).sum())
         return {"val_loss": loss / targets.numel(), "val_accuracy": right / targets.numel()}
 
 

@@ -1,5 +1,6 @@
 """Where one base step began and ended; puts the parameters anywhere along it, group by group."""
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -7,7 +8,7 @@ from torch import Tensor
 
 from hidlr.errors import InputError
 
-__all__ = ["Displacement"]
+__all__ = ["Displacement", "Trail"]
 
 
 class Displacement:
@@ -54,6 +55,29 @@ class Displacement:
         slopes: list[float] = torch.stack([value.to(device) for value in sums]).tolist() if sums else []
         return slopes
 
+    def place_end(self) -> None:
+        """Put every group where the step ended."""
+        self.place([1.0] * len(self._parameters))
+
+    def trail(self, positions: Sequence[Sequence[int]], step: int) -> "Trail":
+        """The start of this step, to look back at from a later one; shares the copy that is held here.
+
+        Args:
+            positions: where in its group each parameter stands.
+            step: index of this step.
+        """
+        return Trail(step, [list(own) for own in positions], self._start)
+
+    @torch.no_grad()
+    def place_back(self, trail: "Trail", xi: float) -> None:
+        """Put all parameters between the start of an earlier step (xi = 0) and the start of this one (xi = 1)."""
+        for index, parameters in enumerate(self._parameters):
+            self._at[index] = math.nan  # at none of this step's own points
+            if parameters:
+                torch._foreach_copy_(parameters, trail.start[index])
+                if xi != 0.0:
+                    torch._foreach_lerp_(parameters, self._start[index], xi)
+
     @torch.no_grad()
     def finish(self) -> None:
         """Take the parameters as they stand as the end of the step."""
@@ -82,6 +106,43 @@ class Displacement:
             if xi not in (0.0, 1.0):
                 torch._foreach_lerp_(self._parameters[index], self._end[index], xi)
             self._at[index] = xi
+
+
+class Trail:
+    """Where an earlier step began: one copy of the parameters, kept from one probe to the next.
+
+    The batch of a later step has no part in the moves since, so what it says of them is no promise
+    that only their own batches keep.
+
+    Args:
+        step: index of the earlier step.
+        positions: where in its group each parameter stands; parameters themselves may be replaced meanwhile.
+        start: their values then, by group.
+    """
+
+    def __init__(self, step: int, positions: list[list[int]], start: list[list[Tensor]]) -> None:
+        self.step = step
+        self.positions = positions
+        self.start = start
+
+    def fits(self, positions: Sequence[Sequence[int]], parameters: Sequence[Sequence[Tensor]]) -> bool:
+        """Whether the present step moves the same parameters."""
+        return [list(own) for own in positions] == self.positions and all(
+            parameter.shape == start.shape and parameter.device == start.device
+            for own, starts in zip(parameters, self.start, strict=True)
+            for parameter, start in zip(own, starts, strict=True)
+        )
+
+    @torch.no_grad()
+    def slope(self, parameters: Sequence[Sequence[Tensor]]) -> float:
+        """Slope of the whole move since then at its end, -G . (w - then) (loss), with the gradient in hand."""
+        sums = [
+            (parameter.grad * (parameter - start)).sum(dtype=torch.float64)
+            for own, starts in zip(parameters, self.start, strict=True)
+            for parameter, start in zip(own, starts, strict=True)
+            if parameter.grad is not None
+        ]
+        return -float(torch.stack([value.to(sums[0].device) for value in sums]).sum()) if sums else math.nan
 
 
 def _copies(tensors: list[Tensor]) -> list[Tensor]:

@@ -1,15 +1,18 @@
 """What a tuner saves: plain numbers keyed by group name, checked before anything is changed."""
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
+import torch
+
+from hidlr.displacement import Trail
 from hidlr.errors import StateError
 
-__all__ = ["TunerState"]
+__all__ = ["TunerState", "loaded_trail", "saved_trail"]
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class TunerState:
         disagreement: by how much the two measurements differed (loss).
         bad_in_a_row: probes in a row that found no finite loss.
         engine: the kind of engine and its own state.
+        trail: where the last probed step began, as `saved_trail` gives it; None if the engine does not look back.
     """
 
     taken: int
@@ -33,10 +37,12 @@ class TunerState:
     disagreement: float
     bad_in_a_row: int
     engine: Mapping[str, Any]
+    trail: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, safe under ``torch.load(weights_only=True)`` and JSON."""
-        return {"version": _VERSION, **asdict(self)}
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}  # asdict would copy the tensors
+        return {"version": _VERSION, **fields}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any], names: Sequence[str], kind: str) -> Self:
@@ -60,9 +66,12 @@ class TunerState:
                 disagreement=float(state["disagreement"]),
                 bad_in_a_row=int(state["bad_in_a_row"]),
                 engine=state["engine"]["state"],
+                trail=state["trail"],
             )
             if set(found.written) != set(found.tuned):
                 raise ValueError("the groups of 'tuned' and 'written' differ")
+            if found.trail is not None:
+                _check_trail(found.trail, found.tuned)
             if found.taken < 0:
                 raise ValueError(f"{found.taken} steps taken")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -85,3 +94,45 @@ def _rates(saved: Mapping[str, Any]) -> dict[str, float]:
     if not all(0 <= rate < math.inf for rate in rates.values()):
         raise ValueError(f"rates are finite and at least 0, not {rates}")
     return rates
+
+
+def saved_trail(trail: Trail, names: Sequence[str]) -> dict[str, Any]:
+    """A trail as plain data and tensors, keyed by group name."""
+    groups = {
+        name: {"positions": list(positions), "start": list(start)}
+        for name, positions, start in zip(names, trail.positions, trail.start, strict=True)
+    }
+    return {"step": trail.step, "groups": groups}
+
+
+def loaded_trail(saved: Mapping[str, Any], names: Sequence[str], devices: Sequence[Sequence[torch.device]]) -> Trail:
+    """Inverse of `saved_trail`.
+
+    Args:
+        saved: what was saved.
+        names: groups in the order of the optimizer.
+        devices: where each parameter of each group lies now.
+
+    Raises:
+        StateError: a group has fewer parameters than the saved one.
+    """
+    for name, own in zip(names, devices, strict=True):
+        if max(saved["groups"][name]["positions"], default=-1) >= len(own):
+            raise StateError(f"group {name!r} has {len(own)} parameters, fewer than when the state was saved")
+    positions = [[int(position) for position in saved["groups"][name]["positions"]] for name in names]
+    start = [
+        # A copy: the caller may go on with the tensors it loaded.
+        [value.detach().to(own[position], copy=True) for value, position in zip(values, places, strict=True)]
+        for own, places, values in zip(
+            devices, positions, (saved["groups"][name]["start"] for name in names), strict=True
+        )
+    ]
+    return Trail(int(saved["step"]), positions, start)
+
+
+def _check_trail(saved: Mapping[str, Any], names: Iterable[str]) -> None:
+    if int(saved["step"]) < 0 or set(saved["groups"]) != set(names):
+        raise ValueError("'trail' is of other groups")
+    for own in saved["groups"].values():
+        if len(own["positions"]) != len(own["start"]) or not all(isinstance(x, torch.Tensor) for x in own["start"]):
+            raise ValueError("'trail' has not a tensor for each parameter")

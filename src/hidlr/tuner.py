@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
@@ -12,15 +13,15 @@ from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
 from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of
-from hidlr.displacement import Displacement
-from hidlr.engines import Calibrated, Decision, Engine, Estimator, Paper, RandomEstimator, StepView
+from hidlr.displacement import Displacement, Trail
+from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
 from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.probe import Closure, Probe
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
-from hidlr.state import TunerState
+from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
 
@@ -89,6 +90,9 @@ class HiDLR:
         self._taken = 0  # base steps so far
         self._seen = 0  # of them, those that `step` has dealt with
         self._displacement: Displacement | None = None
+        self._positions: list[list[int]] = []  # of the displacement's parameters in their groups
+        self._trail: Trail | None = None  # where the last probed step began, if the engine looks back
+        self._back: tuple[Trail, float] | None = None  # the same for the step under way, and the slope of the way
         self._slopes: list[float] = []
         self._step_rates: list[float] = []
         self._step_factor = self._step_ahead = 1.0
@@ -204,6 +208,7 @@ class HiDLR:
         record = None
         if displacement is not None:
             record = self._probe(step, displacement, closure)
+            self._back = None
         if isinstance(self._schedule, Horizon):
             self._write_horizon(self._taken)
         if record is not None:
@@ -218,11 +223,12 @@ class HiDLR:
             view = self._view(step, base, probe)
             if math.isfinite(base):
                 decision = self._engine.decide(view, probe.measure)
+                self._trail = displacement.trail(self._positions, step) if self._engine.looks_back else None
             else:
                 decision = Decision(view.rates, "refused", note=f"the loss is {base}")
             ratios = _ratios(decision.rates, view.rates)
             displacement.place(ratios)
-        self._engine.spend(step, len(probe.points))
+        self._engine.spend(step, len(probe.points) + probe.looks_back)
         self._apply(ratios)
         self._watch(base)
         return _record(view, decision, ratios, probe, time.perf_counter() - started)
@@ -263,6 +269,7 @@ class HiDLR:
             noise=max(probe.noise(base), self._disagreement),
             momentum=max(share for share, _ in memories),
             build_up=max(growth for _, growth in memories),
+            back=None if self._back is None else LookBack(self._back[1], partial(probe.measure_back, self._back[0])),
         )
 
     def _apply(self, ratios: list[float]) -> None:
@@ -286,13 +293,21 @@ class HiDLR:
             return
         # args begins with the optimizer itself; a closure is what else may come.
         differentiates = len(args) > 1 or kwargs.get("closure") is not None
-        groups = [[p for p in _trainable(group) if p.grad is not None or differentiates] for group in self._groups()]
+        self._positions = [_positions(group, differentiates) for group in self._groups()]
+        groups = [
+            [group["params"][position] for position in own]
+            for group, own in zip(self._groups(), self._positions, strict=True)
+        ]
         self._step_rates = [read_rate(group) for group in self._groups()]
         # Now, while the rates are the step's: a scheduler may be stepped before `step`.
         self._step_factor = self._schedule.factor(self._taken)
         self._step_ahead = self._schedule.ahead(self._taken)
         for parameters in groups:
             check_dense(parameters)
+        trail, self._trail, self._back = self._trail, None, None
+        if trail is not None and trail.fits(self._positions, groups):
+            # Now, while the gradients are those of the step's start.
+            self._back = trail, math.nan if differentiates else trail.slope(groups)
         self._displacement = Displacement(groups)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -372,7 +387,8 @@ class HiDLR:
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers keyed by group name, to continue bit for bit; the history is not in it.
 
-        Safe under ``torch.load(weights_only=True)`` and JSON.
+        Safe under ``torch.load(weights_only=True)``. While the engine looks back (the default one does in
+        the first part of a run) it also holds the parameters as they were at the last probe.
         """
         return TunerState(
             taken=self._taken,
@@ -382,6 +398,7 @@ class HiDLR:
             disagreement=self._disagreement,
             bad_in_a_row=self._bad_in_a_row,
             engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
+            trail=None if self._trail is None else saved_trail(self._trail, self._names),
         ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -391,6 +408,8 @@ class HiDLR:
             StateError: the state is damaged, of other groups or of another engine; nothing is changed.
         """
         saved = TunerState.from_dict(state, self._names, type(self._engine).__name__)
+        devices = [[parameter.device for parameter in group["params"]] for group in self._groups()]
+        trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, devices)
         before = self._engine.state_dict()
         try:
             self._engine.load_state_dict(saved.engine)
@@ -402,7 +421,8 @@ class HiDLR:
         self._taken, self._repeated = saved.taken, saved.repeated
         self._disagreement, self._bad_in_a_row = saved.disagreement, saved.bad_in_a_row
         self._seen = self._taken
-        self._displacement = None
+        self._displacement = self._back = None
+        self._trail = trail
         if isinstance(self._schedule, Horizon):
             self._write_horizon(self._taken)
 
@@ -414,6 +434,15 @@ class HiDLR:
 
 def _trainable(group: Mapping[str, Any]) -> list[Tensor]:
     return [parameter for parameter in group["params"] if parameter.requires_grad]
+
+
+def _positions(group: Mapping[str, Any], all_of_them: bool) -> list[int]:
+    """Where in its group each parameter stands that a step moves; one listed twice is moved once."""
+    first: dict[int, int] = {}
+    for position, parameter in enumerate(group["params"]):
+        if parameter.requires_grad and (all_of_them or parameter.grad is not None):
+            first.setdefault(id(parameter), position)
+    return list(first.values())
 
 
 def _ratios(after: Tensor, before: Tensor) -> list[float]:

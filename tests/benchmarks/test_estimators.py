@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.estimators import Ray, Study, Training, minimisers
+from benchmarks.estimators import Study
+from benchmarks.estimators_ray import Ray, Training
+from benchmarks.estimators_uses import LIMIT, minimisers
 from torch import Tensor, nn
 from torch.autograd.functional import hessian, jacobian
 from torch.func import functional_call
 from torch.nn import functional
 
-from benchmarks import estimators, estimators_report
+from benchmarks import estimators, estimators_figures, estimators_plot, estimators_report
 from hidlr import plans
 from hidlr.workloads.base import Batch, Defaults, Workload
 
@@ -161,7 +163,7 @@ class TestMinimisers:
 
     def test_goes_no_further_than_the_limit(self) -> None:
         found = minimisers(self.b, torch.eye(2).double() * 1e-6)
-        assert all(xi.abs().max() <= estimators.LIMIT for xi, _ in found.values())
+        assert all(xi.abs().max() <= LIMIT for xi, _ in found.values())
 
 
 @pytest.fixture
@@ -187,14 +189,14 @@ class TestStudy:
         assert before | {"seconds": 0} == after | {"seconds": 0}
 
     def test_reports(self, results: Path, tmp_path: Path) -> None:
-        found = estimators_report.errors(results)
+        found = estimators_figures.errors(results)
         assert found["axis both ways", "float64", 0.1].median("own") < 1e-3
         assert found["exact products", "float64", 0.0].median("own") == 0
         for table in estimators_report.TABLES.values():
             rows = [line for line in table(results).splitlines() if line.startswith("|")]
             assert len({row.count("|") for row in rows}) == 1
         pytest.importorskip("matplotlib")
-        estimators_report.draw(results, tmp_path / "plot.png")
+        estimators_plot.draw(results, tmp_path / "plot.png")
         assert (tmp_path / "plot.png").stat().st_size > 10_000
 
 

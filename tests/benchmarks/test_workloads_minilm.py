@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from benchmarks.data import MissingDataError, data_folder
+from benchmarks.data import MissingDataError
 from benchmarks.minilm import Ragged
 from benchmarks.workloads.goemotions import average_precision
 from benchmarks.workloads.minilm_tasks import matthews
@@ -13,6 +13,7 @@ from sklearn.metrics import average_precision_score, matthews_corrcoef
 import hidlr
 from benchmarks import minilm, workloads
 from hidlr.workloads import Workload
+from support import workloads as support
 
 GROUPS = {"sst2-lora": 3, "cola-lora": 3, "minilm-full": 6, "goemotions-multitask": 29}
 RATES = {"sst2-lora": 3e-3, "cola-lora": 3e-3, "minilm-full": 1e-4, "goemotions-multitask": 1e-2}
@@ -29,25 +30,16 @@ RAGGED = Ragged(np.arange(1, 10), np.array([2, 5, 7, 9]))
 def workload(request: pytest.FixtureRequest) -> Workload:
     pytest.importorskip("transformers")
     pytest.importorskip("peft")
-    folder = data_folder()
-    absent = [file for file in FILES[request.param] if folder is None or not (folder / file).exists()]
-    if absent:
-        pytest.skip(f"needs {', '.join(absent)} in the folder that HIDLR_DATA names")
+    support.require_files(*FILES[request.param])
     if not minilm.is_fetched():
         pytest.skip("needs MiniLM in the cache folder: make any of these workloads once, which downloads 84 MB")
-    return workloads.get(request.param, folder)
+    return workloads.get(request.param)
 
 
 @pytest.mark.usefixtures("isolated")
 def test_model_and_batches_depend_on_seed_and_step_alone(workload: Workload) -> None:
-    first, again, other = (workload.build(seed).state_dict() for seed in (3, 3, 4))
-    torch.testing.assert_close(first, again, rtol=0, atol=0)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-    steps = (0, 1, 255, 256, 1000)
-    forwards = [workload.batch(step, 1) for step in steps]
-    backwards = [workload.batch(step, 1) for step in reversed(steps)][::-1]
-    torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
-    assert not torch.equal(forwards[0][-1], workload.batch(0, 2)[-1])
+    support.assert_model_depends_on_seed_alone(workload)
+    support.assert_batches_depend_on_step_and_seed_alone(workload, (0, 1, 255, 256, 1000))
 
 
 def test_groups(workload: Workload) -> None:

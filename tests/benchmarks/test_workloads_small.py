@@ -11,6 +11,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 import hidlr
 from benchmarks import workloads
 from hidlr.workloads import Workload
+from support import workloads as support
 
 REGRESSIONS = ("cancer-logistic", "wine-softmax", "digits-softmax", "diabetes-linear")
 FUNCTIONS = ("rosenbrock", "beale", "ellipse")
@@ -19,12 +20,9 @@ OPTIMIZERS = {"adamw", "momentum", "sgd"}
 
 
 def get(name: str) -> Workload:
-    if name != "housing-nam":
-        return workloads.get(name)
-    folder = data_folder()
-    if folder is None or not (folder / "housing/housing.csv").exists():
-        pytest.skip("needs housing/housing.csv in the folder that HIDLR_DATA names")
-    return workloads.get(name, folder)
+    if name == "housing-nam":
+        support.require_files("housing/housing.csv")
+    return workloads.get(name)
 
 
 @pytest.fixture(params=NAMES)
@@ -34,29 +32,13 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 @pytest.mark.usefixtures("isolated")
 def test_model_and_batches_depend_on_seed_and_step_alone(workload: Workload) -> None:
-    first, again, other = (workload.build(seed).state_dict() for seed in (3, 3, 4))
-    torch.testing.assert_close(first, again, rtol=0, atol=0)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-    forwards = [workload.batch(step, 1) for step in range(30)]
-    backwards = [workload.batch(step, 1) for step in reversed(range(30))][::-1]
-    torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
-    if workload.name not in FUNCTIONS:
-        assert not torch.equal(forwards[0][0], workload.batch(0, 2)[0])
+    support.assert_model_depends_on_seed_alone(workload)
+    support.assert_batches_depend_on_step_and_seed_alone(workload, tuple(range(30)), fixed=workload.name in FUNCTIONS)
 
 
 @pytest.mark.usefixtures("isolated")
 def test_loss_metrics_and_mode(workload: Workload) -> None:
-    model = workload.build(0)
-    loss = workload.loss(model, workload.batch(0, 0))
-    loss.backward()
-    assert loss.ndim == 0
-    assert all(parameter.grad is not None for parameter in model.parameters())
-    metrics = workload.evaluate(model)
-    assert {workload.metric_name, workload.test_name} <= set(metrics)
-    assert all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
-    assert model.training
-    workload.evaluate(model.eval())
-    assert not model.training
+    support.assert_loss_metrics_and_mode(workload)
 
 
 def test_declares_its_optimizers_and_groups(workload: Workload) -> None:

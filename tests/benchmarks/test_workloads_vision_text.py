@@ -1,6 +1,5 @@
 import hashlib
 import io
-import math
 from pathlib import Path
 
 import benchmarks.data as data_module
@@ -19,21 +18,20 @@ from benchmarks import cifar10_file, workloads
 from hidlr.errors import InputError
 from hidlr.workloads import Workload
 from hidlr.workloads.data import Split
+from support import workloads as support
 
 FILES = {
-    "digits-vit": None,
-    "shakespeare-gpt": "text/tinyshakespeare.txt",
-    "cifar10-resnet": "cifar10/cifar10_train_jpeg.npz",
-    "cifar10-vit": "cifar10/cifar10_train_jpeg.npz",
+    "digits-vit": (),
+    "shakespeare-gpt": ("text/tinyshakespeare.txt",),
+    "cifar10-resnet": ("cifar10/cifar10_train_jpeg.npz",),
+    "cifar10-vit": ("cifar10/cifar10_train_jpeg.npz",),
 }
 RATES = {"digits-vit": 1e-3, "shakespeare-gpt": 3e-3, "cifar10-resnet": 1e-2, "cifar10-vit": 1e-3}
 
 
 def get(name: str) -> Workload:
-    needed, folder = FILES[name], data_folder()
-    if needed and (folder is None or not (folder / needed).exists()):
-        pytest.skip(f"needs {needed} in the folder that HIDLR_DATA names")
-    return workloads.get(name, folder)
+    support.require_files(*FILES[name])
+    return workloads.get(name)
 
 
 @pytest.fixture(params=FILES)
@@ -43,29 +41,14 @@ def workload(request: pytest.FixtureRequest) -> Workload:
 
 @pytest.mark.usefixtures("isolated")
 def test_model_and_batches_depend_on_seed_and_step_alone(workload: Workload) -> None:
-    first, again, other = (workload.build(seed).state_dict() for seed in (3, 3, 4))
-    torch.testing.assert_close(first, again, rtol=0, atol=0)
-    assert any(not torch.equal(first[name], other[name]) for name in first)
-    forwards = [workload.batch(step, 1) for step in range(150)]
-    backwards = [workload.batch(step, 1) for step in reversed(range(150))][::-1]
-    torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
-    assert not torch.equal(forwards[0][0], workload.batch(0, 2)[0])
-    assert not torch.equal(forwards[0][0], forwards[1][0])
+    support.assert_model_depends_on_seed_alone(workload)
+    support.assert_batches_depend_on_step_and_seed_alone(workload, tuple(range(150)))
+    assert not torch.equal(workload.batch(0, 1)[0], workload.batch(1, 1)[0])
 
 
 @pytest.mark.usefixtures("isolated")
 def test_loss_metrics_and_mode(workload: Workload) -> None:
-    model = workload.build(0)
-    loss = workload.loss(model, workload.batch(0, 0))
-    loss.backward()
-    assert loss.ndim == 0
-    assert all(parameter.grad is not None for parameter in model.parameters())
-    metrics = workload.evaluate(model)
-    assert {workload.metric_name, workload.test_name} <= set(metrics)
-    assert all(math.isfinite(value) for value in metrics.values())
-    assert model.training
-    assert workload.evaluate(model.eval()) == metrics
-    assert not model.training
+    support.assert_loss_metrics_and_mode(workload)
 
 
 def test_a_fresh_model_is_at_chance_and_forty_steps_leave_it(workload: Workload) -> None:

@@ -27,6 +27,10 @@ class Multiply:
         self.losses: list[list[float]] = []
         self.spent: list[tuple[int, int]] = []
 
+    @property
+    def looks_back(self) -> bool:
+        return False
+
     def due(self, step: int) -> bool:
         return self.at is None or step in self.at
 

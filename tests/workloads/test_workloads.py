@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hidlr import workloads
 from hidlr.errors import InputError, MissingExtraError
 from hidlr.workloads import Workload
+from support import workloads as support
 
 NAMES = workloads.names()
 
@@ -34,39 +35,18 @@ def test_name_like_nothing_lists_all() -> None:
 
 @pytest.mark.usefixtures("isolated")
 def test_model_depends_on_the_seed_alone(workload: Workload) -> None:
-    first, again = workload.build(3).state_dict(), workload.build(3).state_dict()
-    torch.testing.assert_close(first, again, rtol=0, atol=0)
-    if workload.surface() is None:
-        other = workload.build(4).state_dict()
-        assert any(not torch.equal(first[name], other[name]) for name in first)
+    support.assert_model_depends_on_seed_alone(workload, fixed=workload.surface() is not None)
 
 
 @pytest.mark.usefixtures("isolated")
 def test_batch_depends_on_step_and_seed_alone(workload: Workload) -> None:
-    forwards = [workload.batch(step, 1) for step in range(50)]
-    backwards = [workload.batch(step, 1) for step in reversed(range(50))][::-1]
-    torch.testing.assert_close(forwards, backwards, rtol=0, atol=0)
-    if workload.surface() is None:
-        assert not torch.equal(forwards[0][0], workload.batch(0, 2)[0])
+    fixed = workload.surface() is not None
+    support.assert_batches_depend_on_step_and_seed_alone(workload, tuple(range(50)), fixed=fixed)
 
 
 @pytest.mark.usefixtures("isolated")
-def test_loss_and_metrics(workload: Workload) -> None:
-    model = workload.build(0)
-    loss = workload.loss(model, workload.batch(0, 0))
-    loss.backward()
-    assert loss.ndim == 0
-    assert all(parameter.grad is not None for parameter in model.parameters())
-    metrics = workload.evaluate(model)
-    assert {workload.metric_name, workload.test_name} <= set(metrics)
-    assert all(isinstance(value, float) for value in metrics.values())
-    assert model.training
-
-
-def test_evaluation_gives_back_the_mode(workload: Workload) -> None:
-    model = workload.build(0).eval()
-    workload.evaluate(model)
-    assert not model.training
+def test_loss_metrics_and_mode(workload: Workload) -> None:
+    support.assert_loss_metrics_and_mode(workload)
 
 
 @pytest.mark.parametrize("name", ["digits", "diabetes"])

@@ -5,7 +5,7 @@ from hidlr.engines.estimators import AxisEstimator, Estimator, FullEstimator, Ra
 from hidlr.engines.fixed import Fixed
 from hidlr.engines.line_search import LineMinimum, search_line
 from hidlr.engines.paper import Paper
-from hidlr.engines.protocol import Decision, Engine, Finding, Measure, StepView
+from hidlr.engines.protocol import Decision, Engine, Finding, LookBack, Measure, StepView
 
 __all__ = [
     "AxisEstimator",
@@ -17,6 +17,7 @@ __all__ = [
     "Fixed",
     "FullEstimator",
     "LineMinimum",
+    "LookBack",
     "Measure",
     "Paper",
     "RandomEstimator",

@@ -12,7 +12,7 @@ from hidlr.engines.budget import Budget
 from hidlr.engines.findings import finding
 from hidlr.engines.guard import Guard
 from hidlr.engines.line_search import search_line
-from hidlr.engines.protocol import Decision, Finding, Measure, StepView
+from hidlr.engines.protocol import Decision, Finding, LookBack, Measure, StepView
 from hidlr.engines.smoothing import Parabola
 from hidlr.engines.warm_up import WarmUp
 from hidlr.fit import line_curvature
@@ -21,14 +21,14 @@ __all__ = ["Calibrated"]
 
 
 class Calibrated:
-    """A line search at the first step, a warm-up that climbs until the joint parabola says stop, then ratios.
+    """A line search at the first step, a warm-up that looks back on fresh batches, then ratios alone.
 
     1. First step: how long should it have been? A line search along the joint move, from whatever
        rate the run was started with, then each group's own parabola, which sets their ratios.
-    2. Warm-up: start well below and climb while the joint parabola's minimum lies farther out
-       (`WarmUp`). A climb is faster than the curvature adapts, so the minimum tells something.
-    3. Afterwards the common scale is held: along the joint move b/A then follows whatever rate is in
-       use (the edge of stability). Groups are measured in turn, and only their ratios adapt.
+    2. Warm-up, two fifths of the run: start well below, and let the common scale follow what each probed
+       batch says of the moves made before it was drawn (`WarmUp`). Groups are measured in turn and their
+       ratios adapt.
+    3. Afterwards the common scale is held while the schedule lowers it, and only the ratios adapt.
 
     Args:
         groups: the groups' names.
@@ -55,6 +55,11 @@ class Calibrated:
         self._tried = False
         self._trust_slopes = True
 
+    @property
+    def looks_back(self) -> bool:
+        """As long as the common scale moves."""
+        return self._warm_up.under_way
+
     # -- when -----------------------------------------------------------------------------------
 
     def due(self, step: int) -> bool:
@@ -77,7 +82,6 @@ class Calibrated:
             return self._calibrate(view, measure)
         shorter = self._guard.watch(view.base)
         if shorter < 1:
-            self._warm_up.stumble(shorter)
             return Decision(view.rates * shorter, "guard", note="the loss is far above its start: every rate halved")
         if self._warm_up.under_way:
             return self._climb(view, measure)
@@ -104,37 +108,34 @@ class Calibrated:
             if bool(view.moving[k])
         }
         # In a schedule's own warm-up the rates to come start there, and the present ones below.
-        per_probe = 2 if self._trust_slopes else 3
+        per_probe = 3 if self._trust_slopes else 5
         start = self._warm_up.begin(view.step, view.build_up, used, per_probe) * view.factor / view.ahead
         rates = view.rates * line.minimum * start
         return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
 
     def _climb(self, view: StepView, measure: Measure) -> Decision:
-        direction = view.moving.double().tolist()
-        slope = float(view.slopes.nansum())
-        if self._trust_slopes:
-            (end,) = measure(plans.along(direction, [1.0]))
+        if view.back is not None:
+            factor = self._warm_up.follow(view, *_way(view.back, view.base, self._trust_slopes))
         else:
-            half, end = measure(plans.along(direction, [0.5, 1.0]))
-            slope = 4 * (view.base - half) - (view.base - end)
-        if end > view.base + 2 * abs(view.base) or not math.isfinite(end):
-            factor = self._warm_up.stumble(0.5)
-            return Decision(view.rates * factor, "warm-up", note="the step raised the loss: halved")
-        factor = self._warm_up.follow(view, slope, line_curvature(1.0, view.base - end, slope))
-        return Decision(view.rates * factor, "warm-up", note="" if factor != 1 else "the joint parabola has no minimum")
+            # The step moved other parameters than the last probed one did: its own batch is all there is.
+            slope = float(view.slopes.nansum())
+            (end,) = measure(plans.along(view.moving.double().tolist(), [1.0]))
+            factor = self._warm_up.follow(view, slope, line_curvature(1.0, view.base - end, slope), seen=True)
+        return self._adapt(view, measure, factor, "warm-up")
 
-    def _adapt(self, view: StepView, measure: Measure) -> Decision:
+    def _adapt(self, view: StepView, measure: Measure, factor: float = 1.0, phase: str = "track") -> Decision:
         groups = len(view.names)
         turn = next(k % groups for k in range(self._turn, self._turn + groups) if bool(view.moving[k % groups]))
         self._turn = turn + 1
         found = self._measure_group(view, measure, turn, self._probe_size(view, turn))
         if found.reason:
-            return Decision(view.rates, "track", {turn: found}, note=found.reason)
-        rates = view.rates * self._tempered(view.rates, view).clamp(1 / self.largest_change, self.largest_change)
+            return Decision(view.rates * factor, phase, {turn: found}, note=found.reason)
+        ratios = self._tempered(view.rates, view).clamp(1 / self.largest_change, self.largest_change)
+        rates = view.rates * ratios * factor
         if view.momentum == 0:
             # Without a memory, a group beyond twice its own minimum grows its oscillation each step.
             rates[turn] = rates[turn].clamp(max=max(self.edge * self._groups[turn].minimum, float(rates[turn]) / 2))
-        return Decision(rates, "track", {turn: found})
+        return Decision(rates, phase, {turn: found})
 
     def _measure_group(self, view: StepView, measure: Measure, k: int, size: float) -> Finding:
         slope = float(view.slopes[k])
@@ -198,3 +199,13 @@ class Calibrated:
         for name, own in zip(self._names, self._groups, strict=True):
             own.load_state_dict(state["groups"][name])
         self._budget.load_state_dict(state["budget"])
+
+
+def _way(back: LookBack, base: float, trust_slope: bool) -> tuple[float, float]:
+    """Slope at its beginning and curvature of the way since the last probe, from losses on the present batch."""
+    decrease = back.measure(0.0) - base
+    if trust_slope and math.isfinite(back.slope):
+        # decrease = b - A/2 and back.slope = b - A.
+        return 2 * decrease - back.slope, 2 * (decrease - back.slope)
+    rest = back.measure(0.5) - base  # = b/2 - 3A/8
+    return 4 * (decrease - rest) - decrease, 4 * (decrease - 2 * rest)

@@ -22,6 +22,11 @@ class Fixed:
         self._every = every
         self._estimator = estimator or AxisEstimator()
 
+    @property
+    def looks_back(self) -> bool:
+        """Nothing is compared with earlier steps."""
+        return False
+
     def due(self, step: int) -> bool:
         """Every ``every`` steps."""
         return step % self._every == 0

@@ -54,6 +54,11 @@ class Paper:
         self._clip = clip
         self._smoothing = smoothing
 
+    @property
+    def looks_back(self) -> bool:
+        """Each probe stands for itself."""
+        return False
+
     def due(self, step: int) -> bool:
         """Every Phi steps, from the first."""
         return step % self._every == 0

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hidlr.plans import Point
 
-__all__ = ["Decision", "Engine", "Finding", "Measure", "StepView"]
+__all__ = ["Decision", "Engine", "Finding", "LookBack", "Measure", "StepView"]
 
 Measure = Callable[[Sequence[Point]], list[float]]
 """The loss at each point (float64), xi in units of the base step."""
@@ -31,6 +31,7 @@ class StepView:
         ahead: the largest factor still to come: the schedule may have a warm-up of its own.
         momentum: share of earlier steps in this one, in [0, 1); 0 if it depends on its batch alone.
         build_up: how many times longer steps become while a velocity fills; 1 for averages.
+        back: the move since the last probe, if the engine asked for it to be kept.
     """
 
     step: int
@@ -45,11 +46,29 @@ class StepView:
     ahead: float = 1.0
     momentum: float = 0.0
     build_up: float = 1.0
+    back: "LookBack | None" = None
 
     @property
     def moving(self) -> Tensor:
         """Bool [K]: groups that the base step moved and whose rate is not 0."""
         return self.slopes.isfinite() & (self.rates > 0)
+
+
+@dataclass(frozen=True)
+class LookBack:
+    """The move from the start of the last probed step to the start of this one, on this step's batch.
+
+    None of the steps on the way was made of this batch, so what it says of them is unbiased, which a
+    step's parabola on its own batch is not (docs/estimators.md).
+
+    Attributes:
+        slope: at the end of the way, from the gradient in hand (loss per whole way); positive is descent; nan if
+            the gradient is not known.
+        measure: the loss at a point of the way, 0 its beginning, 1 its end.
+    """
+
+    slope: float
+    measure: Callable[[float], float]
 
 
 @dataclass(frozen=True)
@@ -89,6 +108,10 @@ class Decision:
 
 class Engine(Protocol):
     """A rule for the rates. It may keep state, as plain numbers that survive JSON."""
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the start of the step just decided on should be kept for the next probe to look back at."""
 
     def due(self, step: int) -> bool:
         """Whether base step ``step`` should be measured."""

@@ -1,4 +1,4 @@
-"""How far the common scale may climb: up from well below, until the joint parabola says stop."""
+"""How far the common scale may climb: up from well below, to where batches that a move has not seen say stop."""
 
 import math
 from collections.abc import Mapping
@@ -12,11 +12,16 @@ __all__ = ["WarmUp"]
 
 
 class WarmUp:
-    """Raises all rates together, and ends when the averaged minimum was inside the step three times running.
+    """Raises or lowers all rates together in the first part of a run, at each probe.
 
-    Each probe measures slope b and curvature A of the joint move; the scale follows
-    ``gain * mean(b) / mean(A)``, up by a bounded factor, down fast. Held rates would tell nothing (the
-    curvature adapts to them); a climb of a tenth a step outruns it.
+    A step is partly made of its own batch, so its parabola on that batch promises a decrease that other
+    batches do not see: the minimum lay 4 to 20 times too far out where batches are small (docs/notebook.md).
+    So the move from one probe to the next is measured on the batch of the next probe, which has no part in
+    it: slope b and curvature A of that way, averaged, put its minimum at xi* = b / A (1 is the way as it was
+    taken). The scale follows ``gain * xi*``. Where steps no longer help on average xi* is a half, whatever the
+    rate; the greedy gain, 1, then shrinks rates for good, although the decay to come gives back what high rates
+    lose to noise (compare the edge of arXiv 2407.06183, where sigma 2 is best without noise and the best sigma
+    depends on the batch).
 
     Args:
         budget: what probes may cost; the warm-up leaves a part of it for later.
@@ -27,25 +32,21 @@ class WarmUp:
     start = 0.2  # of the first step's own minimum: starting at all of it broke small networks for good
     rise = 1.1  # of the scale in a step, at most
     fall = 0.5  # of the scale at a probe, at most
-    # A step that remembers earlier ones is stopped at its own minimum. One made of the present batch
-    # alone sees that batch's noise in slope and curvature both, and overshoots harmlessly up to the
-    # edge of stability, twice the minimum (arXiv 2407.06183); 1.5 keeps clear of that.
-    gain_with_memory, gain_without = 1.1, 1.5
-    decay = 0.7  # of the averages, per probe
-    settled = 3  # probes in a row
-    longest = 0.2  # share of the run
+    gain = 3.0  # 2 was better on convex problems and worse on networks, 4 left the stable range of plain descent
+    own_gain = 1.1  # where there is nothing to look back at: the step's own minimum, on its own batch
+    decay = 0.8  # of the averages, per probe
+    longest = 0.4  # share of the run
     highest = 2.0  # rise at a probe, however few there are
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
-    share = 0.95  # of the budget that may be gone at its end
+    share = 0.9  # of the budget that may be gone at its end
 
     def __init__(self, budget: Budget, every: int | None) -> None:
         self._budget = budget
         self._every = every
-        self._joint = Parabola(self.decay)  # in units of the rate
+        self._way = Parabola(self.decay)  # in units of the rate
         self._first = self._last = -1
         self._beat = 1
         self._rise = 1.0  # of the scale at a probe, at most
-        self._inside = 0
         self._over = False
 
     @property
@@ -62,7 +63,7 @@ class WarmUp:
         """On its own beat: every second step, or as rarely as the budget asks."""
         return (step - self._first) % self._beat == 0
 
-    def begin(self, step: int, build_up: float, used: int = 0, per_probe: int = 2) -> float:
+    def begin(self, step: int, build_up: float, used: int = 0, per_probe: int = 3) -> float:
         """Plan the climb; returns the factor on the rates to start it from.
 
         Args:
@@ -79,51 +80,48 @@ class WarmUp:
         self._rise = min(max(self.rise**self._beat, (self.reach * build_up) ** (1 / probes)), self.highest)
         return self.start / build_up
 
-    def follow(self, view: StepView, slope: float, curvature: float) -> float:
-        """The factor on all rates that one measurement of the joint move asks for; 1 if it says nothing.
+    def follow(self, view: StepView, slope: float, curvature: float, *, seen: bool = False) -> float:
+        """The factor on all rates that one measurement asks for; 1 if it says nothing.
 
         Args:
             view: the step.
-            slope: b of the joint move (loss per unit xi).
-            curvature: A of the joint move (loss per unit xi squared).
+            slope: b of the way since the last probe, at its beginning (loss per whole way).
+            curvature: A of it (loss per whole way squared).
+            seen: the measurement is of the step itself, on its own batch, instead.
         """
         # One xi is the present rates; the averages need a unit that stands when these move, be it by a
         # schedule's own warm-up. The climb is over when the rates to come are there, not only the present ones.
         known = view.rates > 0
         unit = float(view.rates[known].log().mean().exp())
-        self._joint.add(slope / unit, curvature / unit**2)
-        gain = self.gain_with_memory if view.momentum > 0 else self.gain_without
-        target = gain * self._joint.minimum / (float(view.tuned[known].log().mean().exp()) * view.ahead)
-        if not math.isfinite(target):
-            return self._move(1.0, view.step)
-        self._inside = self._inside + 1 if target < 1 else 0
-        return self._move(min(max(target, self.fall), self._rise), view.step)
-
-    def stumble(self, factor: float) -> float:
-        """Take note that all rates were cut because a step, or the run, did harm; returns the factor."""
-        self._inside += 1
-        return self._move(factor, -1)
-
-    def _move(self, factor: float, step: int) -> float:
-        self._over = self._over or self._inside >= self.settled or step + self._beat > self._last
-        return factor
+        # Gradients shrink tenfold within a few steps of a start: without a size of its own each probe would
+        # count for as much as its gradient is large, and the average would speak of the past alone. The size is
+        # that of what was measured: the decrease over the way and the slope at its end.
+        size = abs(slope - curvature / 2) + abs(slope - curvature)
+        self._over = self._over or view.step + self._beat > self._last
+        if not 30 * view.noise < size < math.inf:
+            return 1.0  # nothing to be seen: hold
+        self._way.add(slope / size / unit, curvature / size / unit**2)
+        target = (
+            (self.own_gain if seen else self.gain)
+            * self._way.minimum
+            / (float(view.tuned[known].log().mean().exp()) * view.ahead)
+        )
+        return min(max(target, self.fall), self._rise) if math.isfinite(target) else 1.0
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
         return {
-            "joint": self._joint.state_dict(),
+            "way": self._way.state_dict(),
             "first": self._first,
             "last": self._last,
             "beat": self._beat,
             "rise": self._rise,
-            "inside": self._inside,
             "over": self._over,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
-        self._joint.load_state_dict(state["joint"])
+        self._way.load_state_dict(state["way"])
         self._rise = float(state["rise"])
         self._first, self._last = int(state["first"]), int(state["last"])
-        self._beat, self._inside = int(state["beat"]), int(state["inside"])
-        self._over = bool(state["over"])
+        self._beat, self._over = int(state["beat"]), bool(state["over"])

@@ -9,7 +9,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 
-from hidlr.displacement import Displacement
+from hidlr.displacement import Displacement, Trail
 from hidlr.errors import ClosureError, InputError, InputTypeError
 from hidlr.plans import Point
 from hidlr.probe.surroundings import Surroundings
@@ -36,6 +36,7 @@ class Probe:
         points: every point measured so far.
         losses: their losses, float64.
         forwards: closures run.
+        looks_back: points measured on the way from an earlier step.
         rounding: the relative rounding error of one loss, from the dtype the closures return.
     """
 
@@ -54,6 +55,7 @@ class Probe:
         self.points: list[Point] = []
         self.losses: list[float] = []
         self.forwards = 0
+        self.looks_back = 0
         self.rounding = 0.0
 
     def __enter__(self) -> Self:
@@ -64,8 +66,8 @@ class Probe:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self.points:
-            self._displacement.place([1.0] * len(self.points[0]))
+        if error is not None:
+            self._displacement.place_end()
         if self._surroundings is not None:
             self._surroundings.close()
         torch.clear_autocast_cache()
@@ -78,22 +80,42 @@ class Probe:
             InputTypeError: it returned something other than a tensor.
             InputError: it returned a tensor of more than one entry.
         """
-        if self._surroundings is None:
-            raise InputError("measure() outside the probe's with-block")
+        surroundings = self._open()
         sums: list[Tensor] = []
         for point in points:
             self.points.append(point)
             self._displacement.place(point)
-            # Inside autocast, the low-precision copies of the weights would be those of another point.
-            torch.clear_autocast_cache()
-            total = torch.zeros((), dtype=torch.float64)
-            for closure in self._closures:
-                total = total + self._loss(closure).to(total.device)
-            self._surroundings.set_back()
-            sums.append(total)
+            sums.append(self._total(surroundings))
         losses: list[float] = torch.stack(sums).tolist() if sums else []
         self.losses += losses
         return losses
+
+    def measure_back(self, trail: Trail, xi: float) -> float:
+        """The loss, float64, between an earlier step's start (xi = 0) and this step's (xi = 1).
+
+        Such points lie on no axis of this step: they are counted in `looks_back`, not among the points.
+
+        Raises:
+            ClosureError, InputTypeError, InputError: as `measure`.
+        """
+        surroundings = self._open()
+        self.looks_back += 1
+        self._displacement.place_back(trail, xi)
+        return float(self._total(surroundings))
+
+    def _open(self) -> Surroundings:
+        if self._surroundings is None:
+            raise InputError("measure() outside the probe's with-block")
+        return self._surroundings
+
+    def _total(self, surroundings: Surroundings) -> Tensor:
+        # Inside autocast, the low-precision copies of the weights would be those of another point.
+        torch.clear_autocast_cache()
+        total = torch.zeros((), dtype=torch.float64)
+        for closure in self._closures:
+            total = total + self._loss(closure).to(total.device)
+        surroundings.set_back()
+        return total
 
     def _loss(self, closure: Closure) -> Tensor:
         assert self._surroundings is not None

@@ -1,7 +1,8 @@
 """What a workload is: a seeded model, batches that are a function of the step, a loss, an evaluation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -109,3 +110,14 @@ class Workload(ABC):
 def device_of(model: nn.Module) -> torch.device:
     """The device that a model's parameters lie on."""
     return next(model.parameters()).device
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode inside; the model's own mode comes back afterwards."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

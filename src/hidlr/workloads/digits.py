@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from hidlr.workloads.base import Batch, Defaults, Workload, device_of
+from hidlr.workloads.base import Batch, Defaults, Workload, device_of, evaluating
 from hidlr.workloads.data import Split, load_sklearn, split, training_batch
 from hidlr.workloads.vit import VisionTransformer
 
@@ -47,15 +47,11 @@ class Digits(Workload):
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Loss and accuracy on the validation and the test split."""
-        training = model.training
-        model.eval()
-        try:
+        with evaluating(model):
             return {
                 **_scores("val", model, self._data.validation),
                 **_scores("test", model, self._data.test),
             }
-        finally:
-            model.train(training)
 
 
 @torch.no_grad()
