@@ -33,7 +33,7 @@ docs: $(VENV)/.dev
 
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.overhead
-	$(BIN)/python -m benchmarks.digits
+	$(BIN)/python -m benchmarks run --tier quick
 
 tables: $(VENV)/.test
 	$(BIN)/python -m benchmarks.tables

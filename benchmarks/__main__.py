@@ -21,7 +21,7 @@ examples:
   python -m benchmarks score -v
   python -m benchmarks table pairs
 
-Each command has --help. The other benchmarks are modules: python -m benchmarks.digits, .small, .overhead.
+Each command has --help. The other benchmarks are modules: python -m benchmarks.overhead, .estimators.
 """
 
 

@@ -6,49 +6,17 @@ python -m benchmarks.tables --check    # exit 1 if a block is not what the resul
 
 import argparse
 import json
-import math
 import re
 import statistics
 import sys
-from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from benchmarks import estimators_report
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 PAGES = ("README.md", "docs/*.md")
-# Seeds from here on were run once, with the engine as it is; lower ones chose rates and engine settings.
-_FRESH_DIGITS, _FRESH_SMALL = 100, 30
-# Two-sided 95% points of Student's t by degrees of freedom.
-_T = {1: 12.71, 2: 4.30, 3: 3.18, 4: 2.78, 5: 2.57, 6: 2.45, 7: 2.36, 8: 2.31, 9: 2.26}
-
-
-def digits(file: str = "digits.jsonl") -> str:
-    """Accuracy of each method on seeds that chose nothing: mean and 95% interval."""
-    runs: dict[tuple[str, float, float], list[dict[str, Any]]] = defaultdict(list)
-    searched = 0
-    for line in (RESULTS / file).read_text().splitlines():
-        run = json.loads(line)
-        if run["seed"] >= _FRESH_DIGITS:
-            runs[run["method"], run["warmup"], run["rate"]].append(run)
-        searched += run["method"] == "uniform" and run["seed"] < _FRESH_DIGITS
-    lines = ["| | test accuracy | validation | train loss |", "|---|---|---|---|"]
-    for (method, warmup, rate), found in sorted(runs.items()):
-        label = f"hidlr, started at {rate:g}" if method == "hidlr" else f"uniform {rate:g}, {warmup:.0%} warm-up"
-        lines.append(
-            f"| {label} | {_interval(found, 'test_accuracy')} | {_interval(found, 'val_accuracy')} "
-            f"| {_mean(found, 'train_loss'):.3f} |"
-        )
-    seeds = len({run["seed"] for found in runs.values() for run in found})
-    lines.append("")
-    lines.append(
-        f"Means over {seeds} fresh seeds with 95% intervals (Student's t). The uniform rates are the best of the grid "
-        f"without and with warm-up, chosen on validation over other seeds ({searched} runs), and 1e-3."
-    )
-    return "\n".join(lines)
 
 
 def overhead() -> str:
@@ -95,49 +63,16 @@ def exploration() -> str:
     return "\n".join(lines)
 
 
-def small() -> str:
-    """Validation loss of hidlr over the tuned uniform rate's, each a mean over the same five seeds."""
-    runs = [json.loads(line) for line in (RESULTS / "small.jsonl").read_text().splitlines()]
-    last = [run for run in runs if run["seed"] >= _FRESH_SMALL]
-    pairs = list(dict.fromkeys((run["problem"], run["optimizer"]) for run in last))
-    starts = sorted({run["rate"] for run in last if run["method"] == "hidlr"})
-    heads = " | ".join(f"from {start:g}" for start in starts)
-    lines = [
-        f"| problem | optimizer | tuned uniform | val. loss | {heads} | verdict | training loss |",
-        "|---" * (6 + len(starts)) + "|",
-    ]
-    verdicts: dict[str, int] = defaultdict(int)
-    for name, optimizer in pairs:
-        own = [run for run in last if (run["problem"], run["optimizer"]) == (name, optimizer)]
-        uniform = {run["seed"]: run["val_loss"] for run in own if run["method"] == "uniform"}
-        rate, warmup = next((run["rate"], run["warmup"]) for run in own if run["method"] == "uniform")
-        reference = statistics.mean(uniform.values())
-        ratios, logs = [], []
-        for start in starts:
-            mine = {run["seed"]: run["val_loss"] for run in own if run["method"] == "hidlr" and run["rate"] == start}
-            ratios.append(statistics.mean(mine.values()) / reference)
-            logs.append([math.log(_bounded(mine[seed]) / _bounded(uniform[seed])) for seed in sorted(uniform)])
-        verdict = _verdict([statistics.mean(column) for column in zip(*logs, strict=True)])
-        verdicts[verdict] += 1
-        peak = f"{rate:g}{', 10% warm-up' if warmup else ''}"
-        cells = " | ".join(f"{ratio:.2f}" for ratio in ratios)
-        fitted = _fitted_ratio(own)
-        lines.append(f"| {name} | {optimizer} | {peak} | {reference:.4g} | {cells} | {verdict} | {fitted:.2f} |")
-    shares = statistics.mean(run["points_share"] for run in last if run["method"] == "hidlr")
-    searched = sum(run["seed"] in (0, 1) for run in runs)
-    lines.append("")
-    lines.append(
-        "Ratios below 1 are better; the training loss's is over all starts. "
-        f"{verdicts['win']} wins, {verdicts['tie']} ties, {verdicts['loss']} losses: paired "
-        f"t-test on the log of the loss ratio over five seeds, p < 0.05. Probing took {100 * shares:.1f}% of the "
-        f"forward-equivalents; choosing the uniform rates took {searched} runs."
-    )
+def look_back() -> str:
+    """What variants of looking back on fresh batches scored while the engine was being made."""
+    rows = [json.loads(line) for line in (RESULTS / "look_back.jsonl").read_text().splitlines()]
+    pairs = list(dict.fromkeys(row["pair"] for row in rows))
+    lines = [f"| variant | {' | '.join(pairs)} |", "|---" * (len(pairs) + 1) + "|"]
+    for variant in dict.fromkeys(row["variant"] for row in rows):
+        own = {row["pair"]: row["metric"] for row in rows if row["variant"] == variant}
+        cells = [f"{own[pair]:.3f}" if pair in own else "" for pair in pairs]
+        lines.append(f"| {variant} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def small_summary() -> str:
-    """The last line of `small`."""
-    return small().splitlines()[-1]
 
 
 def _scored(name: str) -> Callable[[], str]:
@@ -152,49 +87,12 @@ def _scored(name: str) -> Callable[[], str]:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "digits": digits,
     "exploration": exploration,
-    "small": small,
-    "small_summary": small_summary,
+    "look_back": look_back,
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
     **estimators_report.TABLES,
 }
-
-
-def _fitted_ratio(runs: list[dict[str, Any]]) -> float:
-    """Geometric mean of the training loss over the uniform rate's, seeds paired."""
-    uniform = {run["seed"]: run["train_loss"] for run in runs if run["method"] == "uniform"}
-    mine = [run for run in runs if run["method"] == "hidlr"]
-    return math.exp(
-        statistics.mean(math.log(_bounded(run["train_loss"]) / _bounded(uniform[run["seed"]])) for run in mine)
-    )
-
-
-def _bounded(loss: float) -> float:
-    """A diverged run counts as a loss of a million."""
-    return min(max(loss, 1e-12), 1e6) if math.isfinite(loss) else 1e6
-
-
-def _verdict(differences: list[float]) -> str:
-    spread = statistics.stdev(differences) / len(differences) ** 0.5
-    mean = statistics.mean(differences)
-    if abs(mean) <= _T[len(differences) - 1] * spread:
-        return "tie"
-    return "win" if mean < 0 else "loss"
-
-
-def _mean(runs: list[dict[str, Any]], key: str) -> float:
-    values = [run[key] for run in runs]
-    return statistics.mean(value if value == value else 0.0 for value in values)
-
-
-def _interval(runs: list[dict[str, Any]], key: str) -> str:
-    values = [run[key] for run in runs]
-    if len(values) < 2:
-        return f"{values[0]:.3f}"
-    half = _T.get(len(values) - 1, 1.96) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):.3f} ± {half:.3f}"
 
 
 def fill(text: str) -> str:

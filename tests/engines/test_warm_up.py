@@ -28,14 +28,14 @@ def view_at(step, rate, *, momentum=0.9, build_up=1.0, factor=1.0, ahead=1.0, no
     )
 
 
-def climb(minimum, *, steps=1000, start=1e-3, every=None):
+def climb(minimum, *, steps=1000, start=1e-3, every=None, **kind):
     """Follow a parabola whose minimum lies at a fixed rate: b = 1/rate^0, so b = rate, A = rate^2/minimum."""
     warm_up = WarmUp(Budget(1.0, steps, None), every)
     warm_up.begin(0, 1.0)
     rate, rates = start, []
     for step in range(1, steps):
         if warm_up.under_way and warm_up.due(step):
-            rate *= warm_up.follow(view_at(step, rate), rate, rate**2 / minimum)
+            rate *= warm_up.follow(view_at(step, rate, **kind), rate, rate**2 / minimum)
             rates.append(rate)
     return warm_up, rates
 
@@ -50,10 +50,19 @@ def test_starts_below_the_minimum_and_lower_still_while_a_velocity_fills():
     assert WarmUp(Budget(0.1, 1000, None), None).begin(0, 10.0) == pytest.approx(WarmUp.start / 10)
 
 
-def test_climbs_to_gain_times_the_minimum_and_ends():
-    warm_up, rates = climb(0.05)
+@pytest.mark.parametrize(
+    ("kind", "gain"),
+    [
+        ({"momentum": 0.9}, WarmUp.gain_average),
+        ({"momentum": 0.9, "build_up": 10.0}, WarmUp.gain_heavy_ball),
+        ({"momentum": 0.0}, WarmUp.gain_plain),
+    ],
+    ids=["averages", "heavy ball", "one batch"],
+)
+def test_climbs_to_gain_times_the_minimum_and_ends(kind, gain):
+    warm_up, rates = climb(0.05, **kind)
     assert not warm_up.under_way
-    assert rates[-1] == pytest.approx(WarmUp.gain * 0.05, rel=0.05)
+    assert rates[-1] == pytest.approx(gain * 0.05, rel=0.05)
     # Up by 1.1 a step at most, and the beat is two steps.
     ratios = [b / a for a, b in itertools.pairwise(rates)]
     assert max(ratios) <= 1.1**2 * (1 + 1e-12)
@@ -61,7 +70,7 @@ def test_climbs_to_gain_times_the_minimum_and_ends():
 
 def test_comes_down_again_from_far_too_high():
     _, rates = climb(1e-6, start=1.0)
-    assert rates[-1] == pytest.approx(WarmUp.gain * 1e-6, rel=0.05)
+    assert rates[-1] == pytest.approx(WarmUp.gain_average * 1e-6, rel=0.05)
     assert min(b / a for a, b in itertools.pairwise(rates)) >= WarmUp.fall
 
 
@@ -113,7 +122,7 @@ def test_in_a_schedules_own_warm_up_the_rates_to_come_are_compared():
     warm_up = WarmUp(Budget(0.1, 1000, None), None)
     warm_up.begin(0, 1.0)
     factor = warm_up.follow(view_at(2, 0.01, factor=0.1), 0.01, 0.01**2 / 0.02)
-    assert factor == pytest.approx(WarmUp.gain * 0.02 / 0.1)
+    assert factor == pytest.approx(WarmUp.gain_average * 0.02 / 0.1)
 
 
 def test_continues_from_its_state():

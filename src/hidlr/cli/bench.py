@@ -15,7 +15,7 @@ _EPILOG = """\
 examples:
   hidlr bench                   which benchmarks there are
   hidlr bench overhead          run one
-  hidlr bench digits --help     what it can be told
+  hidlr bench overhead --help   what it can be told
   hidlr bench run --tier quick  hidlr on some problems, against stored references
   hidlr bench score             how the results meet each target
 """

@@ -32,7 +32,9 @@ class WarmUp:
     start = 0.2  # of the first step's own minimum: starting at all of it broke small networks for good
     rise = 1.1  # of the scale in a step, at most
     fall = 0.5  # of the scale at a probe, at most
-    gain = 3.0  # 2 was better on convex problems and worse on networks, 4 left the stable range of plain descent
+    # Steps that are averages (Adam, Lion), steps with a velocity, steps of one batch. At 2 moves no longer help on
+    # average. Networks want more (they have the decay to come), convex problems less; plain descent diverges at 3.
+    gain_average, gain_heavy_ball, gain_plain = 2.5, 3.0, 2.0
     own_gain = 1.1  # where there is nothing to look back at: the step's own minimum, on its own batch
     decay = 0.8  # of the averages, per probe
     longest = 0.4  # share of the run
@@ -102,11 +104,16 @@ class WarmUp:
             return 1.0  # nothing to be seen: hold
         self._way.add(slope / size / unit, curvature / size / unit**2)
         target = (
-            (self.own_gain if seen else self.gain)
+            (self.own_gain if seen else self._gain(view))
             * self._way.minimum
             / (float(view.tuned[known].log().mean().exp()) * view.ahead)
         )
         return min(max(target, self.fall), self._rise) if math.isfinite(target) else 1.0
+
+    def _gain(self, view: StepView) -> float:
+        if view.momentum == 0:
+            return self.gain_plain
+        return self.gain_heavy_ball if view.build_up > 1 else self.gain_average
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
