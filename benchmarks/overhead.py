@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from benchmarks.machine import describe
 from hidlr import HiDLR
 from hidlr.displacement import Displacement
-from hidlr.engines import Fixed
+from hidlr.engines import Decision, Fixed, Measure, StepView
 from hidlr.training import RunConfig
 from hidlr.training.session import Session
 
@@ -115,12 +115,25 @@ def due(groups: int = 100, parameters: int = 10_000_000, repeats: int = 15) -> d
     }
 
 
-def memory(parameters: int = 20_000_000) -> dict[str, float]:
+class _LookingBack(Fixed):
+    """Keeps the rates, and looks back like the default engine's warm-up."""
+
+    @property
+    def looks_back(self) -> bool:
+        return True
+
+    def decide(self, view: StepView, measure: Measure) -> Decision:
+        if view.back is not None:
+            view.back.measure(0.0)
+        return super().decide(view, measure)
+
+
+def memory(engine: type[Fixed] = Fixed, parameters: int = 20_000_000) -> dict[str, float]:
     """Copies of the parameters held at the peak of a due step, and after it."""
     torch.manual_seed(0)
     layers, loss = _model(20, parameters)
     optimizer = _optimizer(layers)
-    tuner = HiDLR(optimizer, engine=Fixed(every=2), schedule="constant")
+    tuner = HiDLR(optimizer, engine=engine(every=2), schedule="constant")
     size = sum(p.numel() * p.element_size() for p in layers.parameters())
 
     def one_step() -> None:
@@ -145,6 +158,11 @@ def memory(parameters: int = 20_000_000) -> dict[str, float]:
         "peak_copies": (probed - plain) / size,
         "left_copies": max(0.0, (_resident() - before) / size),
     }
+
+
+def memory_looking_back() -> dict[str, float]:
+    """The same for an engine that looks back; its copy between probes is there before the step and after it."""
+    return memory(_LookingBack)
 
 
 def digits(seed: int = 0) -> dict[str, float]:
@@ -205,6 +223,7 @@ def main() -> None:
         "not_due": not_due(),
         "due": due(),
         "memory": _apart(memory) if os.path.exists("/proc/self/clear_refs") else None,
+        "memory_looking_back": _apart(memory_looking_back) if os.path.exists("/proc/self/clear_refs") else None,
         "digits": [digits(seed) for seed in range(3)],
     }
     out.write_text(json.dumps(result, indent=1) + "\n")
