@@ -32,7 +32,7 @@ def pairs(results: Results) -> str:
     ]
     outcomes = [row.verdict.outcome for row in rows if row.verdict]
     note = (
-        "Mean ± 95% interval (Student's t) over seeds 100 to 104, which chose nothing. The verdict is a "
+        "Mean ± 95% interval (Student's t) over seeds 100 to 104, which chose no uniform setting. The verdict is a "
         "paired t-test over seeds (starting rates averaged), p < 0.05 two-sided. Search: what choosing the uniform "
         "setting took. Runs that diverged count as the worst value. "
         f"{outcomes.count('win')} wins, {outcomes.count('tie')} ties, {outcomes.count('loss')} losses."
