@@ -119,8 +119,8 @@ class _LookingBack(Fixed):
     """Keeps the rates, and looks back like the default engine's warm-up."""
 
     @property
-    def looks_back(self) -> bool:
-        return True
+    def looks_back(self) -> float:
+        return 1.0
 
     def decide(self, view: StepView, measure: Measure) -> Decision:
         if view.back is not None:

@@ -25,7 +25,7 @@ class Looking(Multiply):
 
     @property
     def looks_back(self):
-        return True
+        return 1.0
 
     def decide(self, view, measure):
         if view.back is not None:
@@ -64,6 +64,22 @@ def test_it_is_the_way_from_the_last_probed_step_to_this_one():
     torch.testing.assert_close(losses[2], base, rtol=0, atol=1e-12)
     torch.testing.assert_close(losses[0] - losses[2], b - a / 2, rtol=1e-9, atol=1e-12)
     torch.testing.assert_close(losses[0] - losses[1], b / 2 - a / 8, rtol=1e-9, atol=1e-12)
+
+
+def test_a_weight_below_one_looks_back_at_a_trailing_average():
+    class Averaging(Looking):
+        looks_back = 0.25
+
+    engine = Averaging(2, at={0, 2, 3, 5})
+    model, starts = trained(engine, 6)
+    trail = starts[0]
+    for (base, slope, losses), step, next_step in zip(engine.seen, (2, 3, 5), (3, 5, None), strict=True):
+        now = starts[step]
+        b, a = (float(value.sum()) for value in model.model(trail, now - trail))
+        torch.testing.assert_close(losses[0] - base, b - a / 2, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(slope, b - a, rtol=1e-9, atol=1e-12)
+        if next_step is not None:
+            trail = trail.lerp(now, 0.25)
 
 
 @pytest.mark.parametrize("clip", [None, 1e-3])

@@ -109,15 +109,15 @@ class Displacement:
 
 
 class Trail:
-    """Where an earlier step began: one copy of the parameters, kept from one probe to the next.
+    """Where earlier steps began, on average: one copy of the parameters, kept from one probe to the next.
 
     The batch of a later step has no part in the moves since, so what it says of them is no promise
     that only their own batches keep.
 
     Args:
-        step: index of the earlier step.
+        step: index of the latest of those steps.
         positions: where in its group each parameter stands; parameters themselves may be replaced meanwhile.
-        start: their values then, by group.
+        start: their values then, by group; an average of them after `follow`.
     """
 
     def __init__(self, step: int, positions: list[list[int]], start: list[list[Tensor]]) -> None:
@@ -132,6 +132,17 @@ class Trail:
             for own, starts in zip(parameters, self.start, strict=True)
             for parameter, start in zip(own, starts, strict=True)
         )
+
+    @torch.no_grad()
+    def follow(self, step: "Trail", weight: float) -> "Trail":
+        """Take in the start of a later step with this weight, in (0, 1]; returns the trail to keep."""
+        if weight >= 1:
+            return step
+        for own, others in zip(self.start, step.start, strict=True):
+            if own:
+                torch._foreach_lerp_(own, others, weight)
+        self.step = step.step
+        return self
 
     @torch.no_grad()
     def slope(self, parameters: Sequence[Sequence[Tensor]]) -> float:

@@ -91,7 +91,7 @@ class HiDLR:
         self._seen = 0  # of them, those that `step` has dealt with
         self._displacement: Displacement | None = None
         self._positions: list[list[int]] = []  # of the displacement's parameters in their groups
-        self._trail: Trail | None = None  # where the last probed step began, if the engine looks back
+        self._trail: Trail | None = None  # where probed steps began, on average, if the engine looks back
         self._back: tuple[Trail, float] | None = None  # the same for the step under way, and the slope of the way
         self._slopes: list[float] = []
         self._step_rates: list[float] = []
@@ -223,7 +223,7 @@ class HiDLR:
             view = self._view(step, base, probe)
             if math.isfinite(base):
                 decision = self._engine.decide(view, probe.measure)
-                self._trail = displacement.trail(self._positions, step) if self._engine.looks_back else None
+                self._trail = self._followed(displacement, step)
             else:
                 decision = Decision(view.rates, "refused", note=f"the loss is {base}")
             ratios = _ratios(decision.rates, view.rates)
@@ -232,6 +232,13 @@ class HiDLR:
         self._apply(ratios)
         self._watch(base)
         return _record(view, decision, ratios, probe, time.perf_counter() - started)
+
+    def _followed(self, displacement: Displacement, step: int) -> Trail | None:
+        weight = self._engine.looks_back
+        if not weight:
+            return None
+        start = displacement.trail(self._positions, step)
+        return start if self._back is None else self._back[0].follow(start, weight)
 
     def _measure_base(self, probe: Probe) -> float:
         start = (0.0,) * len(self._names)

@@ -36,7 +36,7 @@ def test_halves_once_the_average_and_the_loss_lie_above_the_limit():
 def test_noise_of_the_opening_widens_the_limit():
     # Mean 2, deviation sqrt(8/7) = 1.069 (losses 1 and 3 in turn): the limit is 2 + 4 * 1.069 = 6.28.
     guard = after(*[1.0, 3.0] * 4)
-    assert [guard.watch(6.2) for _ in range(30)] == [1.0] * 30
+    assert [guard.watch(loss) for loss in [4.0, 6.2] * 15] == [1.0] * 30
     assert [guard.watch(7.0) for _ in range(30)].count(0.5) > 0
 
 
@@ -46,9 +46,27 @@ def test_negative_losses_have_a_limit_above_them():
     assert guard.watch(5.0) == 0.5
 
 
-def test_halves_at_most_six_times():
+def test_halves_at_most_six_times_in_a_row_and_twelve_in_a_run():
     guard = after(*[1.0] * Guard.opening)
-    assert [guard.watch(100.0) for _ in range(20)].count(0.5) == Guard.most == 6
+    assert [guard.watch(100.0) for _ in range(20)].count(0.5) == Guard.most_in_a_row == 6
+    for _ in range(5):
+        assert [guard.watch(1.0) for _ in range(30)] == [1.0] * 30
+        guard.watch(100.0)
+        guard.watch(100.0)
+    again = [guard.watch(100.0) for _ in range(20)]
+    assert again.count(0.5) <= 6
+    assert guard.state_dict()["halvings"] == Guard.most == 12
+
+
+def test_a_descent_that_is_lost_again_is_noticed_far_below_the_start():
+    # From 10 down to 1: the limit is 1 + 0.3 * (mean of the opening - 1), though 5 is far below the start.
+    guard = after(*[10.0] * Guard.opening, *[1.0] * 40)
+    assert [guard.watch(loss) for loss in (3.0, 3.0, 3.0)] == [1.0] * 3
+    lost = [guard.watch(5.0) for _ in range(4)]
+    assert 0.5 in lost
+    # Batches that differ as much as that are no loss of anything.
+    noisy = after(*[10.0] * Guard.opening, *[1.0, 5.0] * 20)
+    assert [noisy.watch(loss) for loss in (5.0, 5.0, 5.0, 5.0)] == [1.0] * 4
 
 
 @pytest.mark.parametrize("seen", [3, 8, 12])

@@ -96,3 +96,20 @@ def test_the_direction_is_followed():
     found = search_line(measure, [0.0, 1.0, -2.0], 2.0, 1.0, EPS)
     assert found.minimum == pytest.approx(1.0, rel=1e-9)
     assert all(a == 0 and c == -2 * b for a, b, c in points)
+
+
+def test_a_loss_that_bends_down_first_and_up_steeply_later():
+    # 1 - c^2 + c^4 / 4 - c / 10: concave up to sqrt(2/3), lowest near 1.44; parabolas through its points
+    # are concave short of it and far off beyond it, so that steps out and in would pass it by for ever.
+    measure, asked = along(lambda c: 1 - c * c + c**4 / 4 - c / 10)
+    found = search_line(measure, [1.0], 0.1, 1.0, EPS)
+    assert found is not None
+    assert 0.9 < found.minimum < 2.2
+    assert len(asked) <= 16
+
+
+def test_the_slope_ratio_is_that_near_the_start():
+    # As many parameters one step of which is far below the valley: the parabola near the minimum is steeper.
+    measure, _ = along(lambda c: 10 - 0.01 * c - 1e-4 * c * c + 1e-9 * c**4)
+    found = search_line(measure, [1.0], 0.01, 10.0, EPS)
+    assert found.slope_ratio == pytest.approx(1.0, abs=0.05)

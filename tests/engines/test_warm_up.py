@@ -28,14 +28,19 @@ def view_at(step, rate, *, momentum=0.9, build_up=1.0, factor=1.0, ahead=1.0, no
     )
 
 
-def climb(minimum, *, steps=1000, start=1e-3, every=None, **kind):
-    """Follow a parabola whose minimum lies at a fixed rate: b = 1/rate^0, so b = rate, A = rate^2/minimum."""
+def begun(*, steps=1000, every=None, **kind):
     warm_up = WarmUp(Budget(1.0, steps, None), every)
-    warm_up.begin(0, 1.0)
+    warm_up.begin(view_at(0, 1.0, **kind))
+    return warm_up
+
+
+def climb(balance, *, steps=1000, start=1e-3, every=None, **kind):
+    """Follow ways whose minimum lies at xi = (balance / rate) / gain: at rate = balance all is well."""
+    warm_up = begun(steps=steps, every=every)
     rate, rates = start, []
     for step in range(1, steps):
         if warm_up.under_way and warm_up.due(step):
-            rate *= warm_up.follow(view_at(step, rate, **kind), rate, rate**2 / minimum)
+            rate *= warm_up.follow(view_at(step, rate, **kind), 1.0, WarmUp.gain * rate / balance)
             rates.append(rate)
     return warm_up, rates
 
@@ -46,23 +51,20 @@ def test_not_under_way_before_it_begins():
 
 
 def test_starts_below_the_minimum_and_lower_still_while_a_velocity_fills():
-    assert WarmUp(Budget(0.1, 1000, None), None).begin(0, 1.0) == WarmUp.start
-    assert WarmUp(Budget(0.1, 1000, None), None).begin(0, 10.0) == pytest.approx(WarmUp.start / 10)
+    assert WarmUp(Budget(0.1, 1000, None), None).begin(view_at(0, 1.0)) == WarmUp.start
+    filling = WarmUp(Budget(0.1, 1000, None), None).begin(view_at(0, 1.0, build_up=10.0))
+    assert filling == pytest.approx(WarmUp.start / 10)
 
 
-@pytest.mark.parametrize(
-    ("kind", "gain"),
-    [
-        ({"momentum": 0.9}, WarmUp.gain_average),
-        ({"momentum": 0.9, "build_up": 10.0}, WarmUp.gain_heavy_ball),
-        ({"momentum": 0.0}, WarmUp.gain_plain),
-    ],
-    ids=["averages", "heavy ball", "one batch"],
-)
-def test_climbs_to_gain_times_the_minimum_and_ends(kind, gain):
-    warm_up, rates = climb(0.05, **kind)
+def test_starts_below_what_a_schedules_own_warm_up_will_make_of_the_rates():
+    start = WarmUp(Budget(0.1, 1000, None), None).begin(view_at(0, 1.0, factor=0.05))
+    assert start == pytest.approx(WarmUp.start * 0.05)
+
+
+def test_climbs_until_progress_and_noise_balance_and_ends():
+    warm_up, rates = climb(0.05)
     assert not warm_up.under_way
-    assert rates[-1] == pytest.approx(gain * 0.05, rel=0.05)
+    assert rates[-1] == pytest.approx(0.05, rel=0.05)
     # Up by 1.1 a step at most, and the beat is two steps.
     ratios = [b / a for a, b in itertools.pairwise(rates)]
     assert max(ratios) <= 1.1**2 * (1 + 1e-12)
@@ -70,7 +72,7 @@ def test_climbs_to_gain_times_the_minimum_and_ends(kind, gain):
 
 def test_comes_down_again_from_far_too_high():
     _, rates = climb(1e-6, start=1.0)
-    assert rates[-1] == pytest.approx(WarmUp.gain_average * 1e-6, rel=0.05)
+    assert rates[-1] == pytest.approx(1e-6, rel=0.05)
     assert min(b / a for a, b in itertools.pairwise(rates)) >= WarmUp.fall
 
 
@@ -82,52 +84,70 @@ def test_ends_after_its_share_of_the_run_wherever_it_is():
 
 def test_a_large_gradient_long_ago_does_not_outweigh_the_present():
     # The loss was a thousand times steeper at first, with its minimum elsewhere.
-    warm_up = WarmUp(Budget(1.0, 1000, None), None)
-    warm_up.begin(0, 1.0)
-    rate = 0.1
+    warm_up = begun()
     for step in range(1, 30):
-        steepness, minimum = (1e3, 1e-3) if step < 5 else (1.0, 0.1)
-        factor = warm_up.follow(view_at(step, rate), steepness * rate, steepness * rate**2 / minimum)
+        steepness, xi = (1e3, 0.01) if step < 20 else (1.0, 2.0)
+        factor = warm_up.follow(view_at(step, 0.1), steepness, steepness / xi)
     assert factor == WarmUp.rise**2
 
 
 def test_a_way_below_the_noise_of_the_loss_moves_nothing():
-    warm_up = WarmUp(Budget(1.0, 1000, None), None)
-    warm_up.begin(0, 1.0)
+    warm_up = begun()
     assert warm_up.follow(view_at(2, 0.1, noise=1e-3), 0.01, 0.001) == 1.0
     assert warm_up.follow(view_at(2, 0.1, noise=1e-5), 0.01, 0.001) > 1.0
 
 
 def test_the_steps_own_batch_is_believed_less():
-    unseen, own = (WarmUp(Budget(1.0, 1000, None), None) for _ in range(2))
-    unseen.begin(0, 1.0)
-    own.begin(0, 1.0)
+    unseen, own = begun(), begun()
     assert unseen.follow(view_at(2, 0.1), 1.0, 2.0) > own.follow(view_at(2, 0.1), 1.0, 2.0, seen=True)
 
 
 def test_few_probes_may_rise_faster_but_at_most_double():
-    _, rates = climb(1e9, steps=400, every=20)
-    ratios = [b / a for a, b in itertools.pairwise(rates)]
-    assert max(ratios) == 2.0
+    def steepest(steps, every):
+        _, rates = climb(1e9, steps=steps, every=every)
+        return max(b / a for a, b in itertools.pairwise(rates))
+
+    assert steepest(2000, 20) == pytest.approx(WarmUp.steepest)
+    assert steepest(400, 20) == pytest.approx(WarmUp.reach ** (1 / 10))
+    assert steepest(400, 50) == pytest.approx(WarmUp.highest)
+
+
+def test_no_climb_goes_back_to_where_the_loss_exploded():
+    warm_up = begun()
+    warm_up.exploded(view_at(2, 0.1))
+    rate = 0.01
+    for step in range(4, 100, 2):
+        rate *= warm_up.follow(view_at(step, rate), 1.0, 0.1)
+    assert rate == pytest.approx(WarmUp.back_off * 0.1)
+    restored = begun()
+    restored.load_state_dict(json.loads(json.dumps(warm_up.state_dict())))
+    assert restored.follow(view_at(100, rate), 1.0, 0.1) == pytest.approx(1.0)
 
 
 def test_a_parabola_without_a_minimum_moves_nothing():
-    warm_up = WarmUp(Budget(0.1, 1000, None), None)
-    warm_up.begin(0, 1.0)
-    assert warm_up.follow(view_at(2, 0.1), 1.0, -1.0) == 1.0
+    assert begun().follow(view_at(2, 0.1), 1.0, -1.0) == 1.0
 
 
-def test_in_a_schedules_own_warm_up_the_rates_to_come_are_compared():
-    # Present rate 0.01, but the schedule will make 0.1 of it; the minimum lies at 0.02.
-    warm_up = WarmUp(Budget(0.1, 1000, None), None)
-    warm_up.begin(0, 1.0)
-    factor = warm_up.follow(view_at(2, 0.01, factor=0.1), 0.01, 0.01**2 / 0.02)
-    assert factor == pytest.approx(WarmUp.gain_average * 0.02 / 0.1)
+def test_while_the_schedule_raises_the_rates_they_are_only_lowered():
+    warm_up = begun(factor=0.1)
+    assert warm_up.follow(view_at(2, 0.01, factor=0.2), 1.0, 0.1) == 1.0
+    assert begun(factor=0.1).follow(view_at(2, 0.01, factor=0.2), 1.0, 100.0) < 1.0
+    # A factor below 1 that falls is a decay, not a warm-up.
+    decaying = begun(factor=0.9)
+    assert decaying.follow(view_at(2, 0.01, factor=0.8), 1.0, 0.1) > 1.0
+
+
+def test_the_average_looked_back_at_grows_old_with_the_run_and_then_no_older():
+    warm_up = begun(steps=1000)
+    assert warm_up.weight(2) == 1.0
+    assert warm_up.weight(100) == pytest.approx(2 / 25)
+    assert warm_up.weight(400) == pytest.approx(2 / 50)
+    assert warm_up.weight(480) == pytest.approx(2 / 50)
 
 
 def test_continues_from_its_state():
     first, second = (WarmUp(Budget(0.1, 300, None), None) for _ in range(2))
-    first.begin(0, 10.0)
+    first.begin(view_at(0, 1.0, build_up=10.0))
     first.follow(view_at(2, 0.01), 0.02, 0.001)
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     step = dataclasses.replace(view_at(4, 0.011))

@@ -28,10 +28,10 @@ class Multiply:
         self.spent: list[tuple[int, int]] = []
 
     @property
-    def looks_back(self) -> bool:
-        return False
+    def looks_back(self) -> float:
+        return 0.0
 
-    def due(self, step: int) -> bool:
+    def due(self, step: int) -> float:
         return self.at is None or step in self.at
 
     def decide(self, view: StepView, measure: Measure) -> Decision:

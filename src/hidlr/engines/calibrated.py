@@ -25,8 +25,8 @@ class Calibrated:
 
     1. First step: how long should it have been? A line search along the joint move, from whatever
        rate the run was started with, then each group's own parabola, which sets their ratios.
-    2. Warm-up, two fifths of the run: start well below, and let the common scale follow what each probed
-       batch says of the moves made before it was drawn (`WarmUp`). Groups are measured in turn and their
+    2. Warm-up, the first half of the run: start well below, and let the common scale follow what each probed
+       batch says of the way made before it was drawn (`WarmUp`). Groups are measured in turn and their
        ratios adapt.
     3. Afterwards the common scale is held while the schedule lowers it, and only the ratios adapt.
 
@@ -38,11 +38,12 @@ class Calibrated:
     """
 
     # Where a constant has figures behind it, they are in docs/notebook.md.
-    power = 1 / 3  # of a group's own optimum in its rate: full ratios (1) collapsed SGD with momentum
+    power = 1 / 6  # of a group's own optimum in its rate: full ratios (1) collapsed SGD with momentum
     largest_change = 1.3  # of a group's rate at one probe, once the scale is held
     group_decay = 0.9
     edge = 1.8  # most of a group's own minimum that a step without memory may be; 2 is where it diverges
     most_first_groups = 8  # groups measured at the first step; the rest come in turn
+    first_share = 0.05  # of the whole budget that they may take: a short run needs it for its warm-up
     trusted_slopes = (0.8, 1.25)  # slope of the losses over slope of the gradient; clipping makes it large
 
     def __init__(self, groups: Sequence[str], *, overhead: float, total_steps: int | None, every: int | None) -> None:
@@ -52,13 +53,14 @@ class Calibrated:
         self._names = tuple(groups)
         self._groups = [Parabola(self.group_decay) for _ in groups]  # in units of the rate
         self._turn = 0
+        self._latest = 0
         self._tried = False
         self._trust_slopes = True
 
     @property
-    def looks_back(self) -> bool:
+    def looks_back(self) -> float:
         """As long as the common scale moves."""
-        return self._warm_up.under_way
+        return self._warm_up.weight(self._latest) if self._warm_up.under_way else 0.0
 
     # -- when -----------------------------------------------------------------------------------
 
@@ -76,13 +78,15 @@ class Calibrated:
 
     def decide(self, view: StepView, measure: Measure) -> Decision:
         """Calibrate, climb, or adapt one group's ratio, by the stage of the run."""
+        self._latest = view.step
         if not bool(view.moving.any()):
             return Decision(view.rates, "idle", note="nothing moved")
         if not self._warm_up.begun:
             return self._calibrate(view, measure)
         shorter = self._guard.watch(view.base)
         if shorter < 1:
-            return Decision(view.rates * shorter, "guard", note="the loss is far above its start: every rate halved")
+            self._warm_up.exploded(view)
+            return Decision(view.rates * shorter, "guard", note="the loss has lost its descent: every rate halved")
         if self._warm_up.under_way:
             return self._climb(view, measure)
         return self._adapt(view, measure)
@@ -104,24 +108,34 @@ class Calibrated:
         order = view.slopes.nan_to_num(-1.0).argsort(descending=True, stable=True).tolist()
         findings = {
             k: self._measure_group(view, counted, k, line.minimum)
-            for k in order[: self.most_first_groups]
+            for k in order[: self._affordable()]
             if bool(view.moving[k])
         }
-        # In a schedule's own warm-up the rates to come start there, and the present ones below.
-        per_probe = 3 if self._trust_slopes else 5
-        start = self._warm_up.begin(view.step, view.build_up, used, per_probe) * view.factor / view.ahead
+        start = self._warm_up.begin(view, used, per_probe=3 if self._trust_slopes else 5)
         rates = view.rates * line.minimum * start
         return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
+
+    def _affordable(self) -> int:
+        """Groups to measure at the first step; the rest come in turn."""
+        return max(1, min(self.most_first_groups, int(self.first_share * self._budget.total)))
 
     def _climb(self, view: StepView, measure: Measure) -> Decision:
         if view.back is not None:
             factor = self._warm_up.follow(view, *_way(view.back, view.base, self._trust_slopes))
         else:
             # The step moved other parameters than the last probed one did: its own batch is all there is.
-            slope = float(view.slopes.nansum())
-            (end,) = measure(plans.along(view.moving.double().tolist(), [1.0]))
-            factor = self._warm_up.follow(view, slope, line_curvature(1.0, view.base - end, slope), seen=True)
+            factor = self._warm_up.follow(view, *self._own_step(view, measure), seen=True)
         return self._adapt(view, measure, factor, "warm-up")
+
+    def _own_step(self, view: StepView, measure: Measure) -> tuple[float, float]:
+        """Slope and curvature of the step just taken, on its own batch."""
+        direction = view.moving.double().tolist()
+        if self._trust_slopes:
+            slope = float(view.slopes.nansum())
+            (end,) = measure(plans.along(direction, [1.0]))
+            return slope, line_curvature(1.0, view.base - end, slope)
+        half, end = measure(plans.along(direction, [0.5, 1.0]))
+        return 4 * (view.base - half) - (view.base - end), 4 * (2 * (view.base - half) - (view.base - end))
 
     def _adapt(self, view: StepView, measure: Measure, factor: float = 1.0, phase: str = "track") -> Decision:
         groups = len(view.names)
@@ -202,7 +216,7 @@ class Calibrated:
 
 
 def _way(back: LookBack, base: float, trust_slope: bool) -> tuple[float, float]:
-    """Slope at its beginning and curvature of the way since the last probe, from losses on the present batch."""
+    """Slope at its beginning and curvature of the way that led here, from losses on the present batch."""
     decrease = back.measure(0.0) - base
     if trust_slope and math.isfinite(back.slope):
         # decrease = b - A/2 and back.slope = b - A.

@@ -23,9 +23,9 @@ class Fixed:
         self._estimator = estimator or AxisEstimator()
 
     @property
-    def looks_back(self) -> bool:
+    def looks_back(self) -> float:
         """Nothing is compared with earlier steps."""
-        return False
+        return 0.0
 
     def due(self, step: int) -> bool:
         """Every ``every`` steps."""

@@ -1,4 +1,4 @@
-"""Has the loss come to lie far above where the run began? Then the rates are too high, whatever the parabolas say."""
+"""Has the loss left its best, or its start, far below? Then the rates are too high, whatever the parabolas say."""
 
 import math
 from collections.abc import Mapping
@@ -10,27 +10,32 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Watches the loss at the base of each probe, and asks for shorter steps when it has left the first ones behind.
+    """Watches the loss at the base of each probe, and asks for shorter steps when it has lost much of its descent.
 
     Parabolas speak of the next step and of its own batch: held rates can sit just beyond the edge of
-    stability and diverge slowly, and steps that serve their batch can harm all others. The base is a
+    stability and diverge slowly, and after an explosion every rate looks like progress. The base is a
     batch the last step has not seen. It must be sure, since batches differ and some losses rise for
-    reasons of their own (a curriculum, an adversary): well above start and noise, a few halvings at most.
+    reasons of their own (a curriculum, an adversary): well above start or best and noise, a few halvings
+    in a row and at most.
     """
 
     above = 1.1  # times the start; digits climbs out of a plateau 4% above it at good rates
-    deviations = 4.0  # of the first probes' losses; without this, noise between a GRU's batches halved its rates
+    lost = 0.3  # of the descent from the start to the best
+    deviations = 4.0  # of the noise between batches; without this, a GRU's batches halved its rates
     factor = 0.5
-    most = 6  # halvings in a run
+    most_in_a_row = 6
+    most = 12  # halvings in a run
     opening = 8  # probes whose mean and deviation are the start
-    decay = 0.7  # of the average that is compared
+    decay = 0.7  # of the averages that are compared
 
     def __init__(self) -> None:
         self._seen = 0
         self._mean = 0.0
         self._squares = 0.0
         self._recent = Average(self.decay)
-        self._halvings = 0
+        self._jumps = Average(self.decay)  # from one probe's loss to the next
+        self._last = self._best = math.inf
+        self._in_a_row = self._halvings = 0
 
     def watch(self, base: float) -> float:
         """The factor on all rates that a probe's base loss asks for: 1, or a half.
@@ -49,13 +54,34 @@ class Guard:
             away = base - self._mean
             self._mean += away / self._seen
             self._squares += away * (base - self._mean)
+            self._settle(base, recent)
             return 1.0
-        deviation = math.sqrt(max(self._squares, 0.0) / (self.opening - 1))
-        limit = self._mean + max((self.above - 1) * abs(self._mean), self.deviations * deviation)
-        if recent <= limit or base <= limit or self._halvings >= self.most or not math.isfinite(recent):
+        limit = min(self._above_start(), self._above_best())
+        if recent <= limit or base <= limit:
+            self._settle(base, recent)
+            self._in_a_row = 0
             return 1.0
+        if self._in_a_row >= self.most_in_a_row or self._halvings >= self.most or not math.isfinite(recent):
+            return 1.0
+        self._in_a_row += 1
         self._halvings += 1
         return self.factor
+
+    def _settle(self, base: float, recent: float) -> None:
+        if math.isfinite(self._last):
+            self._jumps.add(abs(base - self._last))
+        self._last = base
+        self._best = min(self._best, recent)
+
+    def _above_start(self) -> float:
+        deviation = math.sqrt(max(self._squares, 0.0) / (self.opening - 1))
+        return self._mean + max((self.above - 1) * abs(self._mean), self.deviations * deviation)
+
+    def _above_best(self) -> float:
+        descent = self._mean - self._best
+        return self._best + max(
+            (self.above - 1) * abs(self._mean), self.lost * descent, self.deviations * self._jumps.value
+        )
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -65,6 +91,12 @@ class Guard:
             "squares": self._squares,
             "recent": self._recent.total,
             "weight": self._recent.weight,
+            "jumps": self._jumps.total,
+            "jumps_weight": self._jumps.weight,
+            # JSON has no infinity.
+            "last": self._last if math.isfinite(self._last) else None,
+            "best": self._best if math.isfinite(self._best) else None,
+            "in_a_row": self._in_a_row,
             "halvings": self._halvings,
         }
 
@@ -73,3 +105,6 @@ class Guard:
         self._seen, self._halvings = int(state["seen"]), int(state["halvings"])
         self._mean, self._squares = float(state["mean"]), float(state["squares"])
         self._recent.total, self._recent.weight = float(state["recent"]), float(state["weight"])
+        self._jumps.total, self._jumps.weight = float(state["jumps"]), float(state["jumps_weight"])
+        self._last, self._best = (math.inf if state[key] is None else float(state[key]) for key in ("last", "best"))
+        self._in_a_row = int(state["in_a_row"])

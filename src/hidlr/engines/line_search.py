@@ -1,7 +1,7 @@
 """How long should the step just taken have been? From any starting rate, in a handful of losses."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hidlr import plans
 from hidlr.engines.protocol import Measure
@@ -62,28 +62,73 @@ def search_line(
     if not slope > 0:
         return None
     size = max(1.0, 100 * noise / slope)
-    trials = 0
-    while trials + 2 <= _MOST_TRIALS:
+    bracket = _Bracket()
+    # The slope at 0 is seen best from the smallest size.
+    smallest, slope_ratio = math.inf, math.nan
+    for _ in range(_MOST_TRIALS // 2):
         (half, whole) = measure(plans.along(direction, [size / 2, size]))
-        trials += 2
         first, second = base - half, base - whole
         if not math.isfinite(second) or not math.isfinite(first):
-            size *= _IN
+            size = bracket.short_of(size, None, size * _IN)
             continue
         # Through (0, base), (c/2, half), (c, whole).
         measured_slope = (4 * first - second) / size
         curvature = 4 * (2 * first - second) / size**2
-        bend = curvature * size**2 / 2
-        if abs(bend) < _VISIBLE * noise or curvature <= 0:
+        if size < smallest:
+            smallest, slope_ratio = size, measured_slope / slope
+        found = LineMinimum(size, measured_slope, curvature, slope_ratio)
+        if abs(curvature) * size**2 / 2 < _VISIBLE * noise or curvature <= 0:
             # Still straight, or bending down: the minimum is farther out, unless the loss rose.
-            size *= _IN if second < 0 and curvature <= 0 else _OUT
-            continue
-        if measured_slope <= 0:
+            if second < 0 and curvature <= 0:
+                size = bracket.short_of(size, None, size * _IN)
+            else:
+                size = bracket.beyond(size, size * _OUT)
+        elif measured_slope <= 0:
             # Beyond the far side of the valley already; the slope in hand says how much too far.
-            size *= max(_IN, min(0.5, slope / (line_curvature(size, second, slope) * size)))
-            continue
-        ratio = measured_slope / curvature / size
-        if _NEAR < ratio < _FAR:
-            return LineMinimum(size, measured_slope, curvature, measured_slope / slope)
-        size *= min(max(ratio, _IN), _OUT)
-    return None
+            far = max(_IN, min(0.5, slope / (line_curvature(size, second, slope) * size)))
+            size = bracket.short_of(size, None, size * far)
+        else:
+            ratio = found.minimum / size
+            if _NEAR < ratio < _FAR:
+                return found
+            wanted = size * min(max(ratio, _IN), _OUT)
+            size = bracket.short_of(size, found, wanted) if ratio < 1 else bracket.beyond(size, wanted)
+        if bracket.closed:
+            break
+    return None if bracket.within is None else replace(bracket.within, slope_ratio=slope_ratio)
+
+
+class _Bracket:
+    """What is known of where the minimum lies: beyond one size, and short of another.
+
+    A loss that bends down first and up steeply later has no parabola near its minimum that says so:
+    steps out and in would pass it by for ever. The tightest parabola that holds it is the answer then.
+
+    Attributes:
+        within: the parabola of the smallest size that the minimum is known to be short of, if it is convex.
+    """
+
+    def __init__(self) -> None:
+        self.within: LineMinimum | None = None
+        self._low, self._high = 0.0, math.inf
+
+    def beyond(self, size: float, wanted: float) -> float:
+        """The minimum is farther out; returns the size to try next."""
+        self._low = max(self._low, size)
+        return self._next(wanted)
+
+    def short_of(self, size: float, found: LineMinimum | None, wanted: float) -> float:
+        """The minimum is farther in, by a parabola if one was found; returns the size to try next."""
+        if size < self._high:
+            self._high, self.within = size, found
+        return self._next(wanted)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the parabola's minimum is no farther out than what is known to be too near."""
+        return self.within is not None and self.within.minimum < _FAR * self._low
+
+    def _next(self, wanted: float) -> float:
+        if self._low < wanted < self._high or self._low >= self._high or self._high == math.inf or self._low == 0:
+            return wanted
+        return math.sqrt(self._low * self._high)

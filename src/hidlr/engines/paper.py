@@ -55,9 +55,9 @@ class Paper:
         self._smoothing = smoothing
 
     @property
-    def looks_back(self) -> bool:
+    def looks_back(self) -> float:
         """Each probe stands for itself."""
-        return False
+        return 0.0
 
     def due(self, step: int) -> bool:
         """Every Phi steps, from the first."""

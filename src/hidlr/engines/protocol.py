@@ -31,7 +31,7 @@ class StepView:
         ahead: the largest factor still to come: the schedule may have a warm-up of its own.
         momentum: share of earlier steps in this one, in [0, 1); 0 if it depends on its batch alone.
         build_up: how many times longer steps become while a velocity fills; 1 for averages.
-        back: the move since the last probe, if the engine asked for it to be kept.
+        back: the way that led here, if the engine asked for its beginning to be kept.
     """
 
     step: int
@@ -56,7 +56,7 @@ class StepView:
 
 @dataclass(frozen=True)
 class LookBack:
-    """The move from the start of the last probed step to the start of this one, on this step's batch.
+    """The way from a trailing average of earlier probed steps' starts to the start of this one, on its batch.
 
     None of the steps on the way was made of this batch, so what it says of them is unbiased, which a
     step's parabola on its own batch is not (docs/estimators.md).
@@ -110,8 +110,11 @@ class Engine(Protocol):
     """A rule for the rates. It may keep state, as plain numbers that survive JSON."""
 
     @property
-    def looks_back(self) -> bool:
-        """Whether the start of the step just decided on should be kept for the next probe to look back at."""
+    def looks_back(self) -> float:
+        """Weight, in [0, 1], of the start of the step just decided on in the point that the next probe looks back at.
+
+        1 is that start alone, less a trailing average with those before it; 0 keeps nothing.
+        """
 
     def due(self, step: int) -> bool:
         """Whether base step ``step`` should be measured."""

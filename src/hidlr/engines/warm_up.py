@@ -1,4 +1,4 @@
-"""How far the common scale may climb: up from well below, to where batches that a move has not seen say stop."""
+"""How far the common scale may climb: up from well below, to where an average of the past would do as well."""
 
 import math
 from collections.abc import Mapping
@@ -15,13 +15,16 @@ class WarmUp:
     """Raises or lowers all rates together in the first part of a run, at each probe.
 
     A step is partly made of its own batch, so its parabola on that batch promises a decrease that other
-    batches do not see: the minimum lay 4 to 20 times too far out where batches are small (docs/notebook.md).
-    So the move from one probe to the next is measured on the batch of the next probe, which has no part in
-    it: slope b and curvature A of that way, averaged, put its minimum at xi* = b / A (1 is the way as it was
-    taken). The scale follows ``gain * xi*``. Where steps no longer help on average xi* is a half, whatever the
-    rate; the greedy gain, 1, then shrinks rates for good, although the decay to come gives back what high rates
-    lose to noise (compare the edge of arXiv 2407.06183, where sigma 2 is best without noise and the best sigma
-    depends on the batch).
+    batches do not see. So what is measured is the way from where the parameters were on average (a trailing
+    average of the probed steps' starts) to where they are, on a batch that has no part in it: slope b at its
+    beginning and curvature A put its minimum at xi* = b / A, where 1 is the present parameters. At xi* = 1/2
+    the average has the same loss as the present parameters: what the rates gain along the valley they lose
+    across it. Below, noise or oscillation wins, and an average (or a decay of the rates) would be the better
+    point; above, progress wins. The scale follows ``gain * xi*``.
+
+    Rates are as high as they may be where the two balance, nearly: the decay to come gives back what is lost
+    across the valley, so the gain is somewhat above 2. The same xi* over the few steps from one probe to the
+    next is near 1/2 at any rate, on many networks, and tells nothing (docs/notebook.md).
 
     Args:
         budget: what probes may cost; the warm-up leaves a part of it for later.
@@ -29,26 +32,30 @@ class WarmUp:
     """
 
     # Where a constant has figures behind it, they are in docs/notebook.md.
-    start = 0.2  # of the first step's own minimum: starting at all of it broke small networks for good
+    start = 0.07  # of the first step's own minimum: starting at all of it broke small networks for good
     rise = 1.1  # of the scale in a step, at most
     fall = 0.5  # of the scale at a probe, at most
-    # Steps that are averages (Adam, Lion), steps with a velocity, steps of one batch. At 2 moves no longer help on
-    # average. Networks want more (they have the decay to come), convex problems less; plain descent diverges at 3.
-    gain_average, gain_heavy_ball, gain_plain = 2.5, 3.0, 2.0
+    gain = 2.6  # 2 balances; a little more, since the decay is still to come
     own_gain = 1.1  # where there is nothing to look back at: the step's own minimum, on its own batch
-    decay = 0.8  # of the averages, per probe
-    longest = 0.4  # share of the run
+    damping = 0.3  # power of what is asked for that is done at a probe: what is measured lags behind
+    decay = 0.5  # of the averages of slope and curvature, per probe
+    age = 0.05  # of the trailing average of the parameters, share of the run
+    longest = 0.5  # share of the run
+    steepest = 1.3  # rise at a probe, where there are enough of them
     highest = 2.0  # rise at a probe, however few there are
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
+    back_off = 0.5  # of the rates at which the loss exploded: no climb goes beyond
     share = 0.9  # of the budget that may be gone at its end
 
     def __init__(self, budget: Budget, every: int | None) -> None:
         self._budget = budget
         self._every = every
-        self._way = Parabola(self.decay)  # in units of the rate
+        self._way = Parabola(self.decay)
         self._first = self._last = -1
         self._beat = 1
         self._rise = 1.0  # of the scale at a probe, at most
+        self._factor = 1.0  # of the schedule, at the last probe
+        self._limit = math.inf  # of the tuned rates' scale
         self._over = False
 
     @property
@@ -65,55 +72,58 @@ class WarmUp:
         """On its own beat: every second step, or as rarely as the budget asks."""
         return (step - self._first) % self._beat == 0
 
-    def begin(self, step: int, build_up: float, used: int = 0, per_probe: int = 3) -> float:
+    def weight(self, step: int) -> float:
+        """Weight of this step's start in the trailing average, in (0, 1]; an early average is young."""
+        age = min((step - self._first) / 4, self.age * self._budget.total_steps)
+        return min(1.0, self._beat / max(age, 1.0))
+
+    def begin(self, view: StepView, used: int = 0, per_probe: int = 3) -> float:
         """Plan the climb; returns the factor on the rates to start it from.
 
         Args:
-            step: the calibrated step.
-            build_up: how many times longer steps become while a velocity fills, 1 / (1 - momentum).
+            view: the calibrated step.
             used: points that calibrating took and the budget has not been told of yet.
             per_probe: points of one probe of the climb, the base included.
         """
         steps = max(2, int(self.longest * self._budget.total_steps))
         affordable = max(4.0, (self.share * self._budget.total - self._budget.spent - used) / per_probe)
-        self._first, self._last = step, step + steps
+        self._first, self._last, self._factor = view.step, view.step + steps, view.factor
         self._beat = self._every or max(2, math.ceil(steps / affordable))
         probes = max(1, steps // self._beat)
-        self._rise = min(max(self.rise**self._beat, (self.reach * build_up) ** (1 / probes)), self.highest)
-        return self.start / build_up
+        needed = (self.reach * view.build_up) ** (1 / probes)
+        self._rise = min(max(min(self.rise**self._beat, self.steepest), needed), self.highest)
+        # In a schedule's own warm-up the rates to come start there, and the present ones below.
+        return self.start / view.build_up * view.factor / view.ahead
 
     def follow(self, view: StepView, slope: float, curvature: float, *, seen: bool = False) -> float:
         """The factor on all rates that one measurement asks for; 1 if it says nothing.
 
         Args:
             view: the step.
-            slope: b of the way since the last probe, at its beginning (loss per whole way).
+            slope: b of the way from the trailing average, at its beginning (loss per whole way).
             curvature: A of it (loss per whole way squared).
             seen: the measurement is of the step itself, on its own batch, instead.
         """
-        # One xi is the present rates; the averages need a unit that stands when these move, be it by a
-        # schedule's own warm-up. The climb is over when the rates to come are there, not only the present ones.
-        known = view.rates > 0
-        unit = float(view.rates[known].log().mean().exp())
         # Gradients shrink tenfold within a few steps of a start: without a size of its own each probe would
         # count for as much as its gradient is large, and the average would speak of the past alone. The size is
         # that of what was measured: the decrease over the way and the slope at its end.
         size = abs(slope - curvature / 2) + abs(slope - curvature)
         self._over = self._over or view.step + self._beat > self._last
+        # While the schedule's own warm-up raises the rates, they need no raising here.
+        raised = self._factor < view.factor < view.ahead
+        self._factor = view.factor
         if not 30 * view.noise < size < math.inf:
             return 1.0  # nothing to be seen: hold
-        self._way.add(slope / size / unit, curvature / size / unit**2)
-        target = (
-            (self.own_gain if seen else self._gain(view))
-            * self._way.minimum
-            / (float(view.tuned[known].log().mean().exp()) * view.ahead)
-        )
-        return min(max(target, self.fall), self._rise) if math.isfinite(target) else 1.0
+        self._way.add(slope / size, curvature / size)
+        wanted = (self.own_gain if seen else self.gain) * self._way.minimum
+        if not math.isfinite(wanted):
+            return 1.0
+        highest = 1.0 if raised else min(self._rise, self._limit / _scale(view))
+        return max(min(wanted**self.damping, highest), self.fall)
 
-    def _gain(self, view: StepView) -> float:
-        if view.momentum == 0:
-            return self.gain_plain
-        return self.gain_heavy_ball if view.build_up > 1 else self.gain_average
+    def exploded(self, view: StepView) -> None:
+        """The loss has lost its descent at these rates: climb no more to half of them."""
+        self._limit = min(self._limit, self.back_off * _scale(view))
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -123,12 +133,20 @@ class WarmUp:
             "last": self._last,
             "beat": self._beat,
             "rise": self._rise,
+            "factor": self._factor,
+            "limit": self._limit if math.isfinite(self._limit) else None,  # JSON has no infinity
             "over": self._over,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._way.load_state_dict(state["way"])
-        self._rise = float(state["rise"])
+        self._limit = math.inf if state["limit"] is None else float(state["limit"])
+        self._rise, self._factor = float(state["rise"]), float(state["factor"])
         self._first, self._last = int(state["first"]), int(state["last"])
         self._beat, self._over = int(state["beat"]), bool(state["over"])
+
+
+def _scale(view: StepView) -> float:
+    """One number for all tuned rates."""
+    return float(view.tuned[view.rates > 0].log().mean().exp())
