@@ -19,8 +19,10 @@ from hidlr.errors import HidlrWarning, InputError, StateError
 from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.probe import Closure, Probe
+from hidlr.reduction import Group, Ranks
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
+from hidlr.shards import checksum
 from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
@@ -43,6 +45,8 @@ class HiDLR:
         every: fixes the period of probes instead (optimizer steps).
         engine: the rule; None is `engines.Calibrated`.
         history: where records go; None keeps them in memory.
+        process_group: the ranks that decide together, each with its part of the batch; None is all of them once
+            torch.distributed is initialised, False this process alone.
 
     Raises:
         InputTypeError: not an optimizer, or one that cannot be tuned (`UnsupportedOptimizerError`).
@@ -77,10 +81,14 @@ class HiDLR:
         every: int | None = None,
         engine: Engine | None = None,
         history: History | None = None,
+        process_group: Group = None,
     ) -> None:
+        self._ranks = Ranks(process_group)
         self._optimizer = check_optimizer(optimizer)
         self._names = check_groups(self._optimizer)
         own_rates(self._optimizer.param_groups)
+        for parameter in (p for group in self._optimizer.param_groups for p in group["params"]):
+            self._ranks.share(parameter)  # raises where it lies on other ranks
         horizon = Horizon(schedule, total_steps)
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
         self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
@@ -97,6 +105,7 @@ class HiDLR:
         self._step_rates: list[float] = []
         self._step_factor = self._step_ahead = 1.0
         self._modules: WeakSet[nn.Module] = WeakSet()
+        self._compared = False  # whether the ranks' parameters were compared
         self._repeated = False  # whether the base point was measured twice already
         self._disagreement = 0.0
         self._bad_in_a_row = 0
@@ -123,6 +132,7 @@ class HiDLR:
         smoothing: float = 0.9,
         seed: int = 0,
         history: History | None = None,
+        process_group: Group = None,
     ) -> "HiDLR":
         """Algorithm 1 of arXiv 2501.06954 as published; with one group, GeN (arXiv 2407.02772).
 
@@ -139,6 +149,7 @@ class HiDLR:
             smoothing: weight of the old rate in the new.
             seed: of the random points.
             history: as for the class.
+            process_group: as for the class.
         """
         optimizer = check_optimizer(optimizer)
         engine = Paper(
@@ -156,6 +167,7 @@ class HiDLR:
             scheduler=scheduler,
             engine=engine,
             history=history,
+            process_group=process_group,
         )
 
     # -- what users read ------------------------------------------------------------------------
@@ -198,7 +210,8 @@ class HiDLR:
             ClosureError: the closure runs a backward pass.
             InputTypeError: it returns no tensor.
             InputError: it returns more than one number.
-            Exception: whatever the closure raises; all is then as the base step left it.
+            Exception: whatever the closure raises; all is then as the base step left it. If it raises on one
+                rank of several, the others raise a ClosureError.
         """
         if self._taken == self._seen:
             return None  # no step happened: GradScaler skipped it, or accumulation is not complete
@@ -217,8 +230,9 @@ class HiDLR:
 
     def _probe(self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]) -> StepRecord:
         started = time.perf_counter()
+        self._settle(step)
         parameters = [parameter for group in self._groups() for parameter in _trainable(group)]
-        with Probe(displacement, closure, parameters, self._modules) as probe:
+        with Probe(displacement, closure, parameters, self._modules, self._ranks) as probe:
             base = self._measure_base(probe)
             view = self._view(step, base, probe)
             if math.isfinite(base):
@@ -232,6 +246,20 @@ class HiDLR:
         self._apply(ratios)
         self._watch(base)
         return _record(view, decision, ratios, probe, time.perf_counter() - started)
+
+    def _settle(self, step: int) -> None:
+        """Slopes are sums over ranks, which must all be at the same step."""
+        if self._ranks.size == 1:
+            return
+        same = {"the number of steps taken": float(step), "the parameters that moved": float(self._back is not None)}
+        same |= {f"the rate of group {name!r}": rate for name, rate in zip(self._names, self._step_rates, strict=True)}
+        if not self._compared:
+            # Once: models of their own, or a model that nothing keeps alike, would be spoiled by common rates.
+            same["the parameters (sum of their sizes)"] = checksum(p for own in self._parameters() for p in own)
+            self._compared = True
+        trail, back = (None, math.nan) if self._back is None else self._back
+        *self._slopes, back = self._ranks.settle([*self._slopes, back], same)
+        self._back = None if trail is None else (trail, back)
 
     def _measure_base(self, probe: Probe) -> float:
         start = (0.0,) * len(self._names)
@@ -307,7 +335,7 @@ class HiDLR:
         trail, self._trail, self._back = self._trail, None, None
         if trail is not None and trail.fits(self._positions, groups):
             # Now, while the gradients are those of the step's start.
-            self._back = trail, math.nan if differentiates else trail.slope(groups)
+            self._back = trail, math.nan if differentiates else trail.slope(groups, self._ranks)
         self._displacement = Displacement(groups)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
@@ -321,7 +349,7 @@ class HiDLR:
         self._taken += 1
         if self._displacement is not None:
             # Now, while the gradients are there: users may clear them before `step`.
-            self._slopes = self._displacement.slopes()
+            self._slopes = self._displacement.slopes(self._ranks)
 
     def _adopt_foreign_rates(self) -> None:
         """Someone else wrote a rate since we did: take it as the start of what follows, and say so."""
@@ -349,6 +377,9 @@ class HiDLR:
                 "(add_param_group) before building HiDLR"
             )
         return groups
+
+    def _parameters(self) -> list[list[Tensor]]:
+        return [list(group["params"]) for group in self._groups()]
 
     def _peaks(self) -> list[float]:
         """The tuned rates, before the schedule's factor."""
@@ -398,7 +429,7 @@ class HiDLR:
             disagreement=self._disagreement,
             bad_in_a_row=self._bad_in_a_row,
             engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
-            trail=None if self._trail is None else saved_trail(self._trail, self._names),
+            trail=None if self._trail is None else saved_trail(self._trail, self._names, self._parameters()),
         ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -408,8 +439,7 @@ class HiDLR:
             StateError: the state is damaged, of other groups or of another engine; nothing is changed.
         """
         saved = TunerState.from_dict(state, self._names, type(self._engine).__name__)
-        devices = [[parameter.device for parameter in group["params"]] for group in self._groups()]
-        trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, devices)
+        trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, self._parameters())
         before = self._engine.state_dict()
         try:
             self._engine.load_state_dict(saved.engine)

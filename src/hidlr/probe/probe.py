@@ -13,6 +13,7 @@ from hidlr.displacement import Displacement, Trail
 from hidlr.errors import ClosureError, InputError, InputTypeError
 from hidlr.plans import Point
 from hidlr.probe.surroundings import Surroundings
+from hidlr.reduction import ALONE, Ranks
 
 __all__ = ["Closure", "Probe"]
 
@@ -31,6 +32,8 @@ class Probe:
         closures: one, or one per accumulated micro-batch; their losses are added.
         parameters: the tuned parameters, whose gradients are put aside meanwhile.
         known: modules seen at earlier probes.
+        ranks: who measures together: losses are means over them. Where the closure of one raises, the others
+            must not wait for it: it goes on to the end of the round, and all of them raise.
 
     Attributes:
         points: every point measured so far.
@@ -46,8 +49,11 @@ class Probe:
         closures: Closure | Sequence[Closure],
         parameters: Iterable[Tensor],
         known: "WeakSet[nn.Module] | None" = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._displacement = displacement
+        self._ranks = ranks
+        self._failure: Exception | None = None
         self._closures = as_closures(closures)
         self._parameters = list(parameters)
         self._known: WeakSet[nn.Module] = WeakSet() if known is None else known
@@ -76,7 +82,7 @@ class Probe:
         """The loss at each point, float64, in order; several closures are added.
 
         Raises:
-            ClosureError: the closure ran a backward pass.
+            ClosureError: the closure ran a backward pass, or that of another rank raised.
             InputTypeError: it returned something other than a tensor.
             InputError: it returned a tensor of more than one entry.
         """
@@ -86,7 +92,7 @@ class Probe:
             self.points.append(point)
             self._displacement.place(point)
             sums.append(self._total(surroundings))
-        losses: list[float] = torch.stack(sums).tolist() if sums else []
+        losses = self._shared(sums)
         self.losses += losses
         return losses
 
@@ -101,7 +107,12 @@ class Probe:
         surroundings = self._open()
         self.looks_back += 1
         self._displacement.place_back(trail, xi)
-        return float(self._total(surroundings))
+        return self._shared([self._total(surroundings)])[0]
+
+    def _shared(self, sums: list[Tensor]) -> list[float]:
+        losses: list[float] = torch.stack(sums).tolist() if sums else []
+        failure, self._failure = self._failure, None
+        return self._ranks.mean(losses, failure) if losses else losses
 
     def _open(self) -> Surroundings:
         if self._surroundings is None:
@@ -113,7 +124,15 @@ class Probe:
         torch.clear_autocast_cache()
         total = torch.zeros((), dtype=torch.float64)
         for closure in self._closures:
-            total = total + self._loss(closure).to(total.device)
+            try:
+                loss = self._loss(closure)
+            except Exception as error:
+                if self._ranks.size == 1:
+                    raise
+                # The others are in their forward passes, which may wait for this rank's (FSDP, buffers of DDP).
+                self._failure = self._failure or error
+                continue
+            total = total + loss.to(total.device)
         surroundings.set_back()
         return total
 

@@ -1,4 +1,4 @@
-"""What a forward pass changes besides its result: random states, buffers, modes, gradients."""
+"""What a forward pass changes besides its result: random states, buffers, modes, gradients, gathered shards."""
 
 import functools
 import random
@@ -67,6 +67,8 @@ class Surroundings:
         self._buffers: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
         self._written: list[Tensor] = []
         self._copies: list[Tensor] = []
+        self._sharded: list[Any] = []  # FSDP2
+        self._synchronised: list[tuple[Any, bool]] = []  # DDP, and whether its next forward sends buffers
         self._random = RandomState({parameter.device for parameter in self._parameters})
         self._aside: dict[Tensor, tuple[Tensor | None, bool]] = {}
         for parameter in self._parameters:
@@ -83,6 +85,10 @@ class Surroundings:
             if module in self._modes:
                 continue
             self._modes[module] = module.training
+            if _is_fsdp(module):
+                self._sharded.append(module)
+            if isinstance(module, nn.parallel.DistributedDataParallel):
+                self._synchronised.append((module, module.require_forward_param_sync))
             for parameter in module._parameters.values():
                 if parameter is not None:
                     self._put_aside(parameter)
@@ -99,10 +105,15 @@ class Surroundings:
             parameter.grad = None
 
     def set_back(self) -> None:
-        """Random states, buffers and modes as they were at the start."""
+        """Random states, buffers, modes and what wrappers keep as they were at the start."""
         self._random.set_back()
         for module, training in self._modes.items():
             module.training = training
+        for sharded in self._sharded:
+            # Without a backward the root keeps what it gathered, and the next forward would see the last point again.
+            sharded.reshard()
+        for wrapper, sends in self._synchronised:
+            wrapper.require_forward_param_sync = sends
         for module, buffers in self._buffers:
             now = module._buffers
             if len(now) != len(buffers) or any(now.get(name) is not buffer for name, buffer in buffers.items()):
@@ -160,6 +171,11 @@ def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
         elif hasattr(item, "__dict__") and not isinstance(item, types.ModuleType | type | Tensor):
             # A trainer or a namespace: one level, since further in lies the whole program.
             todo += [value for value in vars(item).values() if isinstance(value, nn.Module)]
+
+
+def _is_fsdp(module: nn.Module) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # no such module can be about before its class is
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
 def _overlaps(tensor: Tensor) -> bool:
