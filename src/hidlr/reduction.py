@@ -109,8 +109,8 @@ class Ranks:
             failed = rows[:, -1].nonzero()[:, 0].tolist()
             if failed and failure is None:
                 raise ClosureError(
-                    f"the closure raised on rank {', '.join(map(str, failed))} of {self.size}, not here: the rates of all "
-                    "are kept; see that rank's own error"
+                    f"the closure raised on rank {', '.join(map(str, failed))} of {self.size}, not here: all ranks keep "
+                    "their rates; see that rank's own error"
                 )
             losses = rows[:, :-1].mean(0).tolist()
         if failure is not None:

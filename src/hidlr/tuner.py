@@ -3,6 +3,7 @@
 import math
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -96,6 +97,7 @@ class HiDLR:
         self._tuned = [read_rate(group) for group in self._optimizer.param_groups]
         self._written = list(self._tuned)
         self._taken = 0  # base steps so far
+        self._counts = True  # whether the step under way is one of training
         self._seen = 0  # of them, those that `step` has dealt with
         self._displacement: Displacement | None = None
         self._positions: list[list[int]] = []  # of the displacement's parameters in their groups
@@ -251,6 +253,10 @@ class HiDLR:
         """Slopes are sums over ranks, which must all be at the same step."""
         if self._ranks.size == 1:
             return
+        if not self._compared:
+            # Apart and first: were the number of groups to differ, so would what follows.
+            groups = "\n".join(f"{name} {size}" for name, size in zip(self._names, self._sizes(), strict=True))
+            self._ranks.settle([], {"the groups (a checksum)": float(zlib.crc32(groups.encode()))})
         same = {"the number of steps taken": float(step), "the parameters that moved": float(self._back is not None)}
         same |= {f"the rate of group {name!r}": rate for name, rate in zip(self._names, self._step_rates, strict=True)}
         if not self._compared:
@@ -315,9 +321,12 @@ class HiDLR:
     # -- around the base step -------------------------------------------------------------------
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._displacement = None
+        self._counts = not self._muted()
+        if not self._counts:
+            return
         self._adopt_foreign_rates()
         if not self._engine.due(self._taken):
-            self._displacement = None
             return
         # args begins with the optimizer itself; a closure is what else may come.
         differentiates = len(args) > 1 or kwargs.get("closure") is not None
@@ -344,12 +353,19 @@ class HiDLR:
             # GradScaler calls fused optimizers even then; the kernel skips the step by itself.
             self._displacement = None
             return
+        if not self._counts:
+            return
         if isinstance(self._schedule, Horizon):
             self._schedule.taken(self._taken)
         self._taken += 1
         if self._displacement is not None:
             # Now, while the gradients are there: users may clear them before `step`.
             self._slopes = self._displacement.slopes(self._ranks)
+
+    def _muted(self) -> bool:
+        """Whether other code set every rate to 0: torch.distributed.checkpoint does, to make optimizer state by a step."""
+        rates = [read_rate(group) for group in self._groups()]
+        return isinstance(self._schedule, Horizon) and not any(rates) and any(self._written)
 
     def _adopt_foreign_rates(self) -> None:
         """Someone else wrote a rate since we did: take it as the start of what follows, and say so."""
