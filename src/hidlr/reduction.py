@@ -1,7 +1,8 @@
 """The ranks that decide together: their losses, slopes and failures become one, the same on each."""
 
 import math
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -9,7 +10,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from hidlr.errors import ClosureError, InputError
-from hidlr.shards import mesh_size, replicas
+from hidlr.shards import checksum, mesh_size, replicas
 
 __all__ = ["ALONE", "Group", "Ranks"]
 
@@ -45,23 +46,49 @@ class Ranks:
             raise InputError("this rank is not in process_group: give it one of its own, or build no HiDLR on it")
         return size
 
-    def share(self, parameter: Tensor) -> float:
-        """The weight of this rank's entries in a sum over ranks: one over the ranks that hold the same ones.
+    def check(self, parameters: Iterable[Tensor]) -> None:
+        """See that these are the ranks over which parameters are sharded.
+
+        Those on a part of the mesh that others span (tensor parallelism leaves norms out) are taken to be the same
+        on the rest of it; where none spans all ranks, the others may be stages of a pipeline.
 
         Raises:
-            InputError: the parameter is sharded over other ranks than these.
-            UnsupportedOptimizerError: it is sharded in a way that cannot be summed.
+            InputError: none of the sharded parameters lies on all ranks.
+            UnsupportedOptimizerError: one is sharded in a way that cannot be summed.
         """
-        mesh = mesh_size(parameter)
-        if mesh is None:
-            return 1 / self.size
-        if mesh != self.size:
+        ranks = self.size
+        sizes = {size for size in map(mesh_size, parameters) if size is not None}
+        if sizes and ranks not in sizes:
             raise InputError(
-                f"a parameter of shape {tuple(parameter.shape)} is sharded over {mesh} ranks, but {self.size} decide "
-                "together: shard over a mesh of all of them, or pass HiDLR(..., process_group=mesh.get_group()) "
-                "(torch.distributed must be initialised)"
+                f"parameters are sharded over {max(sizes)} ranks, but {ranks} decide together: shard over a mesh of "
+                "all of them, or pass HiDLR(..., process_group=mesh.get_group())"
             )
-        return 1 / replicas(parameter)
+
+    def compare(self, sizes: Mapping[str, int], parameters: Sequence[Tensor]) -> dict[str, float]:
+        """What to see to once: that all ranks train the same model. Common rates would spoil models of their own.
+
+        Args:
+            sizes: entries of each group, by name.
+            parameters: all of them, the same on each rank unless they are sharded.
+
+        Returns:
+            What else must be the same, for `settle`; nothing if this process is alone.
+
+        Raises:
+            InputError: ranks have other groups; raised on all of them. Or as `check`.
+        """
+        self.check(parameters)  # again: they may have been sharded since the tuner was built
+        if self.size == 1:
+            return {}
+        groups = "\n".join(f"{name} {size}" for name, size in sizes.items())
+        # Apart and first: were the number of groups to differ, so would what follows.
+        self.settle([], {"the groups (a checksum)": float(zlib.crc32(groups.encode()))})
+        return {"the parameters (sum of absolute values)": checksum(parameters)}
+
+    def share(self, parameter: Tensor) -> float:
+        """The weight of this rank's entries in a sum over ranks: one over the ranks that hold the same ones."""
+        mesh = mesh_size(parameter)
+        return 1 / self.size if mesh is None else mesh / (self.size * replicas(parameter))
 
     def settle(self, slopes: Sequence[float], same: Mapping[str, float]) -> list[float]:
         """Sum slopes over ranks, and see that what must agree does; one exchange.
@@ -109,8 +136,8 @@ class Ranks:
             failed = rows[:, -1].nonzero()[:, 0].tolist()
             if failed and failure is None:
                 raise ClosureError(
-                    f"the closure raised on rank {', '.join(map(str, failed))} of {self.size}, not here: all ranks keep "
-                    "their rates; see that rank's own error"
+                    f"the closure raised on rank {', '.join(map(str, failed))} of {self.size}, not here: all ranks "
+                    "keep their rates; see that rank's own error"
                 )
             losses = rows[:, :-1].mean(0).tolist()
         if failure is not None:

@@ -1,5 +1,6 @@
 """A tuner's state out of a checkpoint of `torch.distributed.checkpoint`, on as many ranks as there are now."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ __all__ = ["load_sharded"]
 
 
 def load_sharded(tuner: HiDLR, optimizer: Optimizer, checkpoint: str | Path | Any, key: str = "tuner") -> None:
-    """Load what ``dcp.save({"tuner": tuner.state_dict(), ...}, checkpoint_id=checkpoint)`` wrote; on all ranks together.
+    """Load what ``dcp.save({"tuner": tuner.state_dict(), ...}, checkpoint_id=checkpoint)`` wrote, on all ranks.
 
     ``dcp.load`` wants a state of the saved shape to fill, and a new tuner cannot know whether the saved one held
     the parameters at its last probe (it does in the first two fifths of a run): this looks first. Load the model's
@@ -30,9 +31,11 @@ def load_sharded(tuner: HiDLR, optimizer: Optimizer, checkpoint: str | Path | An
     Raises:
         StateError: the checkpoint holds no tuner under that key, or one that does not fit.
     """
-    import torch.distributed.checkpoint as dcp
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
-    reader = dcp.FileSystemReader(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    reader = FileSystemReader(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
     alone = not (dist.is_available() and dist.is_initialized())
     saved = reader.read_metadata().state_dict_metadata
     if not any(name.startswith(f"{key}.") for name in saved):
@@ -41,8 +44,10 @@ def load_sharded(tuner: HiDLR, optimizer: Optimizer, checkpoint: str | Path | An
     def fill(part: dict[str, Any]) -> dict[str, Any]:
         whole = {key: part}
         try:
-            dcp.load(whole, storage_reader=reader, no_dist=alone)
-        except dcp.api.CheckpointException as error:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as it may be
+                load(whole, storage_reader=reader, no_dist=alone)
+        except CheckpointException as error:
             reasons = "; ".join(str(reason[0]) for reason in error.failures.values())
             raise StateError(f"the tuner in {checkpoint} does not fit this one: {reasons[:300]}") from error
         return whole[key]

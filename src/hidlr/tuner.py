@@ -3,7 +3,6 @@
 import math
 import time
 import warnings
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -23,7 +22,6 @@ from hidlr.probe import Closure, Probe
 from hidlr.reduction import Group, Ranks
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
-from hidlr.shards import checksum
 from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
@@ -88,8 +86,7 @@ class HiDLR:
         self._optimizer = check_optimizer(optimizer)
         self._names = check_groups(self._optimizer)
         own_rates(self._optimizer.param_groups)
-        for parameter in (p for group in self._optimizer.param_groups for p in group["params"]):
-            self._ranks.share(parameter)  # raises where it lies on other ranks
+        self._ranks.check(p for group in self._optimizer.param_groups for p in group["params"])
         horizon = Horizon(schedule, total_steps)
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
         self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
@@ -251,17 +248,11 @@ class HiDLR:
 
     def _settle(self, step: int) -> None:
         """Slopes are sums over ranks, which must all be at the same step."""
-        if self._ranks.size == 1:
-            return
-        if not self._compared:
-            # Apart and first: were the number of groups to differ, so would what follows.
-            groups = "\n".join(f"{name} {size}" for name, size in zip(self._names, self._sizes(), strict=True))
-            self._ranks.settle([], {"the groups (a checksum)": float(zlib.crc32(groups.encode()))})
         same = {"the number of steps taken": float(step), "the parameters that moved": float(self._back is not None)}
         same |= {f"the rate of group {name!r}": rate for name, rate in zip(self._names, self._step_rates, strict=True)}
         if not self._compared:
-            # Once: models of their own, or a model that nothing keeps alike, would be spoiled by common rates.
-            same["the parameters (sum of their sizes)"] = checksum(p for own in self._parameters() for p in own)
+            parameters = [parameter for own in self._parameters() for parameter in own]
+            same |= self._ranks.compare(dict(zip(self._names, self._sizes(), strict=True)), parameters)
             self._compared = True
         trail, back = (None, math.nan) if self._back is None else self._back
         *self._slopes, back = self._ranks.settle([*self._slopes, back], same)
@@ -363,7 +354,7 @@ class HiDLR:
             self._slopes = self._displacement.slopes(self._ranks)
 
     def _muted(self) -> bool:
-        """Whether other code set every rate to 0: torch.distributed.checkpoint does, to make optimizer state by a step."""
+        """Whether other code set every rate to 0: torch.distributed.checkpoint does, and steps, to make state."""
         rates = [read_rate(group) for group in self._groups()]
         return isinstance(self._schedule, Horizon) and not any(rates) and any(self._written)
 

@@ -20,12 +20,17 @@ LAST = 10  # rows of the last batch: over 4 ranks 3, 3, 2, 2
 Wrap = Callable[[nn.Module], nn.Module]
 
 
-def network() -> nn.Sequential:
+def network(hidden: int = 9) -> nn.Sequential:
     """Seven tensors, some too small to give each of four ranks a row."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(7)
         return nn.Sequential(
-            nn.Linear(4, 9), nn.Tanh(), nn.Linear(9, 6), nn.LayerNorm(6), nn.Tanh(), nn.Linear(6, 3, bias=False)
+            nn.Linear(4, hidden),
+            nn.Tanh(),
+            nn.Linear(hidden, 6),
+            nn.LayerNorm(6),
+            nn.Tanh(),
+            nn.Linear(6, 3, bias=False),
         ).double()
 
 
@@ -79,9 +84,17 @@ class Run:
 
     @classmethod
     def build(
-        cls, wrap: Wrap, parts: int, own: list[int], *, optimizer: str = "adamw", tuned: bool = True, **options: Any
+        cls,
+        wrap: Wrap,
+        parts: int,
+        own: list[int],
+        *,
+        optimizer: str = "adamw",
+        tuned: bool = True,
+        hidden: int = 9,
+        **options: Any,
     ) -> "Run":
-        model = wrap(network())
+        model = wrap(network(hidden))
         inner = model.module if isinstance(model, DistributedDataParallel) else model
         made = OPTIMIZERS[optimizer](hidlr.param_groups(inner, by="layer"))
         tuner = hidlr.HiDLR(made, **{"total_steps": 60, "overhead": 1.0, **options}) if tuned else None
