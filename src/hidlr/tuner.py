@@ -26,6 +26,8 @@ from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
 
+_COARSE = 1e-4  # rounding of a loss, relative: float16 and bfloat16 lie above
+
 
 class HiDLR:
     """Sets the rate of every parameter group from the loss's curvature along the optimizer's own steps.
@@ -261,6 +263,12 @@ class HiDLR:
     def _measure_base(self, probe: Probe) -> float:
         start = (0.0,) * len(self._names)
         (base,) = probe.measure([start])
+        if probe.rounding > _COARSE:
+            self._warn(
+                "coarse loss",
+                f"the closure's loss is {probe.dtype}, too coarse to show what a step changes: compute it in float32, "
+                "e.g. loss_fn(model(x).float(), y); the model may stay as it is.",
+            )
         if not self._repeated and math.isfinite(base):
             (again,) = probe.measure([start])
             if not math.isfinite(again):
@@ -334,8 +342,10 @@ class HiDLR:
             check_dense(parameters)
         trail, self._trail, self._back = self._trail, None, None
         if trail is not None and trail.fits(self._positions, groups):
-            # Now, while the gradients are those of the step's start.
-            self._back = trail, math.nan if differentiates else trail.slope(groups, self._ranks)
+            # Now, while the gradients are those of the step's start; a fused step undoes GradScaler's factor itself.
+            scale = getattr(optimizer, "grad_scale", None)
+            slope = math.nan if differentiates else trail.slope(groups, self._ranks)
+            self._back = trail, slope if scale is None else slope / float(scale)
         self._displacement = Displacement(groups)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:

@@ -41,6 +41,7 @@ class Probe:
         forwards: closures run.
         looks_back: points measured on the way from an earlier step.
         rounding: the relative rounding error of one loss, from the dtype the closures return.
+        dtype: the name of that dtype.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class Probe:
         self.forwards = 0
         self.looks_back = 0
         self.rounding = 0.0
+        self.dtype = ""
 
     def __enter__(self) -> Self:
         self._displacement.finish()
@@ -157,8 +159,8 @@ class Probe:
             raise InputError(
                 f"the closure returned a tensor of shape {tuple(loss.shape)}: return a scalar, e.g. loss.mean()"
             )
-        if loss.dtype.is_floating_point:
-            self.rounding = max(self.rounding, torch.finfo(loss.dtype).eps)
+        if loss.dtype.is_floating_point and torch.finfo(loss.dtype).eps > self.rounding:
+            self.rounding, self.dtype = torch.finfo(loss.dtype).eps, str(loss.dtype).removeprefix("torch.")
         # One zero-dimensional float64 number; a device that has no float64 is read through the CPU.
         loss = loss.detach().reshape(())
         return loss.to(torch.float64) if loss.device.type != "mps" else loss.cpu().to(torch.float64)

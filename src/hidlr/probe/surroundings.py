@@ -11,6 +11,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 __all__ = ["RandomState", "Surroundings", "modules_reached"]
 
@@ -49,7 +50,8 @@ class Surroundings:
     """Keeps all that a closure may touch besides the tuned parameters, and sets it back.
 
     Modules are found in what the closure reaches (cells, globals, bound objects) and, for those
-    hidden deeper, by a forward pre-hook that sees each module just before it runs. Their buffers and
+    hidden deeper, by a forward pre-hook that sees each module just before it runs (not where torch.compile
+    is at work: it would compile the hook in, anew at each probe). Their buffers and
     training flags are set back after each point, their parameters' gradients and flags on `close`.
 
     Args:
@@ -75,7 +77,9 @@ class Surroundings:
             self._put_aside(parameter)
         for module in {*known, *(found for closure in closures for found in modules_reached(closure))}:
             self._remember(module)
-        self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
+        self._hook: RemovableHandle | None = None
+        if not _compiles():
+            self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
 
     def _remember(self, root: nn.Module) -> None:
         if root in self._modes:
@@ -130,7 +134,8 @@ class Surroundings:
 
     def close(self) -> None:
         """Set everything back, gradients and their flags included, and stop watching modules."""
-        self._hook.remove()
+        if self._hook is not None:
+            self._hook.remove()
         self.set_back()
         for parameter, (grad, flag) in self._aside.items():
             if parameter.requires_grad != flag:
@@ -171,6 +176,12 @@ def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
         elif hasattr(item, "__dict__") and not isinstance(item, types.ModuleType | type | Tensor):
             # A trainer or a namespace: one level, since further in lies the whole program.
             todo += [value for value in vars(item).values() if isinstance(value, nn.Module)]
+
+
+def _compiles() -> bool:
+    """Whether torch.compile has made a graph in this process."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return dynamo is not None and bool(dynamo.utils.counters["stats"]["unique_graphs"])
 
 
 def _is_fsdp(module: nn.Module) -> bool:
