@@ -85,7 +85,10 @@ def test_slope_and_curvature_agree_with_autograd(row, name):
     moves = [p.detach() - start for p, start in zip(flat, starts, strict=True)]
     in_hand = torch.tensor(displacement.slopes(), dtype=torch.float64)
     slopes, curvatures = derivatives(task, groups, starts, moves)
-    torch.testing.assert_close(in_hand, slopes, rtol=1e-9, atol=1e-14)
+    if row.edits_gradients:
+        assert not torch.allclose(in_hand, slopes, rtol=0.01)
+    else:
+        torch.testing.assert_close(in_hand, slopes, rtol=1e-9, atol=1e-14)
 
     # By losses alone: central differences at h and h / 2, whose h^2 errors cancel in (4 A(h/2) - A(h)) / 3.
     length = sum((move**2).sum() for move in moves).sqrt().item()
@@ -206,6 +209,8 @@ def test_resuming_is_bit_exact(row, variant, build):
 def test_accumulation_with_one_closure_per_micro_batch(row):
     task = mlp()
     optimizer = row.build(row.groups(task))
+    train(task, optimizer, 1)  # the first step of some (SOAP, ADOPT) moves nothing
+    optimizer.zero_grad()
     count = len(optimizer.param_groups)
     engine = Multiply([1.0] * count, points=[(0.0,) * count, (1.0,) * count])
     tuner = hidlr.HiDLR(optimizer, engine=engine)
