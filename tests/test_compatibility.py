@@ -221,7 +221,7 @@ def stepped(kind, factor):
         before = parameter.detach().clone()
         optimizer.step()
     state = [value for value in optimizer.state[parameter].values() if isinstance(value, torch.Tensor)]
-    return parameter.detach() - before, torch.cat([value.double().flatten() for value in state])
+    return parameter.detach() - before, torch.cat([torch.zeros(1), *(value.double().flatten() for value in state)])
 
 
 @pytest.mark.parametrize("name", ["A2Grad", "AccSGD", "AdaMod", "Amos", "FTRL", "Fromage", "LaProp", "Nero", "SPlus"])
