@@ -220,11 +220,11 @@ def stepped(kind, factor):
             optimizer.param_groups[0]["lr"] *= factor
         before = parameter.detach().clone()
         optimizer.step()
-    state = [value for value in optimizer.state[parameter].values() if isinstance(value, torch.Tensor)]
+    state = [value for value in optimizer.state.get(parameter, {}).values() if isinstance(value, torch.Tensor)]
     return parameter.detach() - before, torch.cat([torch.zeros(1), *(value.double().flatten() for value in state)])
 
 
-@pytest.mark.parametrize("name", ["A2Grad", "AccSGD", "AdaMod", "Amos", "FTRL", "Fromage", "LaProp", "Nero", "SPlus"])
+@pytest.mark.parametrize("name", ["AccSGD", "AdaMod", "Amos", "FTRL", "Fromage", "LaProp", "Nero", "SPlus"])
 def test_what_is_refused_for_its_step_has_no_step_proportional_to_the_rate(name):
     kind = getattr(pytorch_optimizer, name)
     (move, state), (longer, other) = stepped(kind, 1.0), stepped(kind, 3.0)

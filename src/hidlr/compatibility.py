@@ -39,7 +39,6 @@ REFUSED = {
     "amos": _LATE.format(instead="AdamW"),
     "ftrl": _LATE.format(instead="Adagrad"),
     "accsgd": _LATE.format(instead="SGD with momentum"),
-    "a2grad": "its step is not proportional to lr (it accelerates by a sequence of its own): pass Adam",
     "fromage": "its step is not proportional to lr (it divides by sqrt(1 + lr^2)): pass LARS",
     "nero": "its step is not proportional to lr (it projects after it): pass LARS",
     "splus": "its step is not proportional to lr (it averages its iterates): pass Shampoo or SOAP",
