@@ -12,7 +12,7 @@ from hidlr.compatibility import REFUSED
 __all__ = ["TABLES"]
 
 TESTS = Path(__file__).parent.parent / "tests"
-_EDITS = "writes to the gradients in its step, so slopes come from losses"
+_EDITS = "writes to the gradients in its step: a copy of them is kept on due steps"
 _MATRICES = "2-D parameters only"
 
 

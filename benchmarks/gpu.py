@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu            # a few minutes; writes benchmarks/results/gpu.json
 
-Without CUDA it says so and ends. The same run twice, without a tuner and with one: time and peak memory of each, on random tokens (what they are does not
-change what a step costs).
+Without CUDA it says so and ends. The same run twice, without a tuner and with one: time and peak memory of each, on
+random tokens (what they are does not change what a step costs).
 """
 
 import argparse

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import conformance, estimators_report, scaling
+from benchmarks import conformance, estimators_report, precision, scaling
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -100,6 +100,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **estimators_report.TABLES,
     **conformance.TABLES,
     **scaling.TABLES,
+    **precision.TABLES,
 }
 
 

@@ -9,7 +9,7 @@ from torch.optim.optimizer import Optimizer
 
 from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 
-__all__ = ["REFUSED", "check_dense", "check_groups", "check_optimizer", "momentum_of", "unwrapped"]
+__all__ = ["REFUSED", "check_dense", "check_groups", "check_optimizer", "momentum_of", "unwrapped", "writes_gradients"]
 
 _OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
 _LATE = "its state remembers past rates, so a change of lr takes effect late: pass {instead}"
@@ -180,6 +180,11 @@ def momentum_of(group: Mapping[str, Any]) -> tuple[float, float]:
     # Muon normalises the velocity, and dampening takes the growth out.
     grows = "ns_steps" not in group and not group.get("dampening", 0.0)
     return float(momentum), 1 / (1 - momentum) if grows else 1.0
+
+
+def writes_gradients(optimizer: Optimizer) -> bool:
+    """Whether its step may write to the gradients; torch's own do not, but to undo GradScaler's factor."""
+    return not type(optimizer).step.__module__.startswith("torch.optim")
 
 
 def check_dense(parameters: list[torch.Tensor]) -> None:

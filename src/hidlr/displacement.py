@@ -27,14 +27,31 @@ class Displacement:
 
     Args:
         groups: the parameters of each group; those the step will not move may be left out.
+        keep_gradients: also keep a copy of the gradients, for a step that writes to them.
     """
 
-    def __init__(self, groups: Sequence[Sequence[Tensor]]) -> None:
+    def __init__(self, groups: Sequence[Sequence[Tensor]], *, keep_gradients: bool = False) -> None:
         # torch only warns of a parameter listed twice; it must not be moved twice.
         self._parameters = [list(dict.fromkeys(group)) for group in groups]
         self._start = [_copies(group) for group in self._parameters]
         self._end: list[list[Tensor]] | None = None
         self._at = [1.0] * len(self._parameters)
+        self._gradients: dict[Tensor, Tensor] = {}
+        self._versions: dict[Tensor, int] = {}
+        for parameter in (parameter for group in self._parameters for parameter in group):
+            grad = gradient(parameter)
+            if grad is not None:
+                self._versions[parameter] = grad._version
+                if keep_gradients:
+                    self._gradients[parameter] = grad.detach().clone()
+
+    @property
+    def gradients_written(self) -> bool:
+        """Whether a gradient was written to, or replaced, since this was constructed."""
+        return any(
+            (grad := gradient(parameter)) is None or grad._version != version
+            for parameter, version in self._versions.items()
+        )
 
     @torch.no_grad()
     def slopes(self, ranks: Ranks = ALONE) -> list[float]:
@@ -53,7 +70,7 @@ class Displacement:
             for parameter, start in zip(parameters, starts, strict=True):
                 move = local(parameter) - start
                 moved = moved.to(move.device) | move.any()
-                grad = gradient(parameter)
+                grad = self._gradients.get(parameter, gradient(parameter))
                 if grad is not None:
                     product = (grad * move).sum(dtype=torch.float64)
                     total = total.to(move.device) - product * ranks.share(parameter)

@@ -61,7 +61,7 @@ class Ranks:
         if sizes and ranks not in sizes:
             raise InputError(
                 f"parameters are sharded over {max(sizes)} ranks, but {ranks} decide together: shard over a mesh of "
-                "all of them, or pass HiDLR(..., process_group=mesh.get_group())"
+                "all of them, or pass process_group=mesh.get_group()"
             )
 
     def compare(self, sizes: Mapping[str, int], parameters: Sequence[Tensor]) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of
+from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of, writes_gradients
 from hidlr.displacement import Displacement, Trail
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
@@ -106,6 +106,7 @@ class HiDLR:
         self._step_rates: list[float] = []
         self._step_factor = self._step_ahead = 1.0
         self._modules: WeakSet[nn.Module] = WeakSet()
+        self._writes_gradients = False  # whether base steps write to the gradients, so that copies must be kept
         self._compared = False  # whether the ranks' parameters were compared
         self._repeated = False  # whether the base point was measured twice already
         self._disagreement = 0.0
@@ -346,7 +347,7 @@ class HiDLR:
             scale = getattr(optimizer, "grad_scale", None)
             slope = math.nan if differentiates else trail.slope(groups, self._ranks)
             self._back = trail, slope if scale is None else slope / float(scale)
-        self._displacement = Displacement(groups)
+        self._displacement = Displacement(groups, keep_gradients=self._writes_gradients)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         found_inf = getattr(optimizer, "found_inf", None)
@@ -362,6 +363,10 @@ class HiDLR:
         if self._displacement is not None:
             # Now, while the gradients are there: users may clear them before `step`.
             self._slopes = self._displacement.slopes(self._ranks)
+            if not self._writes_gradients and writes_gradients(optimizer) and self._displacement.gradients_written:
+                # LARS, Adan and others do. Slopes with what is left of them would be wrong, even in sign.
+                self._writes_gradients = True
+                self._slopes = [math.nan] * len(self._slopes)
 
     def _muted(self) -> bool:
         """Whether other code set every rate to 0: torch.distributed.checkpoint does, and steps, to make state."""

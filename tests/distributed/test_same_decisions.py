@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from support.parallel import alone, train
+import hidlr
+from support.parallel import WRAPS, Run, alone, batches, plain, train
 from support.processes import run_ranks
 from support.traces import assert_equal
 
@@ -31,3 +32,23 @@ def test_as_one_process_with_the_global_batch(wrap, ranks, optimizer):
         rate > 1.5 * found["rates"][0][name] or rate < found["rates"][0][name] / 1.5
         for name, rate in found["rates"][-1].items()
     )
+
+
+def found(rank, ranks, wrap):
+    run = Run.build(WRAPS[wrap], ranks, [rank], tuned=False)
+    (closure,) = run.closures(*next(batches()))
+    before = run.parameters()
+    inner = run.model.module if wrap == "ddp" else run.model
+    report = hidlr.find_rates(inner, run.optimizer, closure, process_group=None)
+    assert_equal(run.parameters(), before)
+    return report.rates
+
+
+@pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
+def test_rates_without_training(wrap):
+    run = Run.build(plain, 2, [0, 1], tuned=False)
+    halves = run.closures(*next(batches()))
+    one = hidlr.find_rates(run.model, run.optimizer, lambda: sum(half() for half in halves))
+    first, second = run_ranks(found, 2, wrap)
+    assert first == second
+    assert first == pytest.approx(one.rates, rel=1e-6)

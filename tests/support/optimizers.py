@@ -23,8 +23,8 @@ class Row:
         rate: one at which the tiny models train.
         options: keyword arguments besides ``lr``.
         matrices_only: takes 2-D parameters only.
-        edits_gradients: its step writes to ``.grad``, so that slopes taken after it are not those of the loss; the
-            engine sees that at the first step and takes them from losses.
+        edits_gradients: its step writes to ``.grad``, which the tuner sees at the first probe.
+        still: its first step moves nothing.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Row:
     options: dict[str, Any] = field(default_factory=dict)
     matrices_only: bool = False
     edits_gradients: bool = False
+    still: bool = False
 
     def build(self, groups: list[dict], **variant: Any) -> Optimizer:
         return self.kind(groups, lr=self.rate, **self.options, **variant)
@@ -73,16 +74,16 @@ ROWS = [
     Row("muon", optim.Muon, 0.02, matrices_only=True),
     Row("lamb", other.Lamb, 0.01),
     Row("lars", other.LARS, 0.1, {"momentum": 0.9}, edits_gradients=True),
-    Row("soap", other.SOAP, 0.003, {"weight_decay": 0.0}),
+    Row("soap", other.SOAP, 0.003, {"weight_decay": 0.0}, still=True),
     Row("adabelief", other.AdaBelief, 0.01, {"weight_decay": 0.1}),
     Row("adan", other.Adan, 0.01, {"weight_decay": 0.1, "weight_decouple": True}),
     Row("adamp", other.AdamP, 0.01),
-    Row("adopt", other.ADOPT, 0.01),
+    Row("adopt", other.ADOPT, 0.01, still=True),
     Row("ademamix", other.AdEMAMix, 0.01, {"weight_decay": 0.1}, edits_gradients=True),
     Row("came", other.CAME, 0.01),
     Row("mars", other.MARS, 0.01),
     Row("novograd", other.NovoGrad, 0.01, edits_gradients=True),
-    Row("shampoo", other.Shampoo, 0.01),
+    Row("shampoo", other.Shampoo, 0.01, edits_gradients=True),
     Row("stableadamw", other.StableAdamW, 0.01),
     Row("tiger", other.Tiger, 0.003),
     Row("yogi", other.Yogi, 0.01),
