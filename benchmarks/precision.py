@@ -10,6 +10,7 @@ import contextlib
 import json
 import math
 import statistics
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from benchmarks.machine import describe
 from hidlr.workloads import get
 
 RESULT = Path(__file__).parent / "results" / "precision.json"
-STEPS = 150
-SEEDS = (0, 1, 2)
+STEPS = 100
+SEEDS = (0, 1)
 OPTIMIZERS = {
     "AdamW": lambda groups: torch.optim.AdamW(groups, lr=1e-3),
     "SGD, momentum": lambda groups: torch.optim.SGD(groups, lr=1e-2, momentum=0.9),
@@ -30,6 +31,7 @@ OPTIMIZERS = {
 KINDS = ("float32, started 1e-4 apart", "bfloat16 autocast", "float16 autocast, GradScaler", "bfloat16 parameters")
 
 
+@cache
 def run(kind: str, optimizer: str, seed: int, steps: int = STEPS) -> hidlr.HiDLR:
     """One training run; its tuner."""
     workload = get("digits")

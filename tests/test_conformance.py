@@ -243,7 +243,8 @@ def test_accumulation_with_one_closure_per_micro_batch(row):
     assert record.losses[0] == engine.views[0].base == pytest.approx(whole, rel=1e-14)
     assert engine.losses[0] == pytest.approx([whole, task.closure().item()], rel=1e-14)
     assert record.forwards == 2 * len(record.points)
-    assert engine.views[0].slopes.isfinite().all()
+    # Of gradients that were written to, the first probe knows nothing yet.
+    assert bool(engine.views[0].slopes.isfinite().all()) != row.edits_gradients
 
 
 @EACH_ROW

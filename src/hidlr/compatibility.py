@@ -183,8 +183,12 @@ def momentum_of(group: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def writes_gradients(optimizer: Optimizer) -> bool:
-    """Whether its step may write to the gradients; torch's own do not, but to undo GradScaler's factor."""
-    return not type(optimizer).step.__module__.startswith("torch.optim")
+    """Whether its step may leave other gradients than it found: all but fused ones, which undo a scale at most.
+
+    LARS and Adan do, and torch's SGD with ``nesterov`` and ``foreach``. Fused kernels mark gradients as written to
+    even where they are not.
+    """
+    return not any(group.get("fused") for group in optimizer.param_groups)
 
 
 def check_dense(parameters: list[torch.Tensor]) -> None:

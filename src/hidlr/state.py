@@ -29,6 +29,7 @@ class TunerState:
         bad_in_a_row: probes in a row that found no finite loss.
         engine: the kind of engine and its own state.
         trail: where the last probed step began, as `saved_trail` gives it; None if the engine does not look back.
+        writes_gradients: whether base steps were seen to write to the gradients.
     """
 
     taken: int
@@ -39,6 +40,7 @@ class TunerState:
     bad_in_a_row: int
     engine: Mapping[str, Any]
     trail: Mapping[str, Any] | None = None
+    writes_gradients: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, safe under ``torch.load(weights_only=True)`` and JSON."""
@@ -68,6 +70,7 @@ class TunerState:
                 bad_in_a_row=int(state["bad_in_a_row"]),
                 engine=state["engine"]["state"],
                 trail=state["trail"],
+                writes_gradients=bool(state.get("writes_gradients", False)),
             )
             if set(found.written) != set(found.tuned):
                 raise ValueError("the groups of 'tuned' and 'written' differ")

@@ -364,7 +364,7 @@ class HiDLR:
             # Now, while the gradients are there: users may clear them before `step`.
             self._slopes = self._displacement.slopes(self._ranks)
             if not self._writes_gradients and writes_gradients(optimizer) and self._displacement.gradients_written:
-                # LARS, Adan and others do. Slopes with what is left of them would be wrong, even in sign.
+                # Slopes with what is left of them would be wrong, even in sign.
                 self._writes_gradients = True
                 self._slopes = [math.nan] * len(self._slopes)
 
@@ -451,6 +451,7 @@ class HiDLR:
             disagreement=self._disagreement,
             bad_in_a_row=self._bad_in_a_row,
             engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
+            writes_gradients=self._writes_gradients,
             trail=None if self._trail is None else saved_trail(self._trail, self._names, self._parameters()),
         ).to_dict()
 
@@ -471,6 +472,7 @@ class HiDLR:
         self._tuned = [saved.tuned[name] for name in self._names]
         self._written = [saved.written[name] for name in self._names]
         self._taken, self._repeated = saved.taken, saved.repeated
+        self._writes_gradients = saved.writes_gradients
         self._disagreement, self._bad_in_a_row = saved.disagreement, saved.bad_in_a_row
         self._seen = self._taken
         self._displacement = self._back = None
