@@ -104,7 +104,7 @@ class Run:
         """The loss of each own part, scaled so that all processes' add up to the mean over parts."""
         pieces = list(zip(x.tensor_split(self.parts), y.tensor_split(self.parts), strict=True))
         return [
-            lambda a=pieces[i][0], b=pieces[i][1]: spoil(F.cross_entropy(self.model(a), b)) / len(self.own)
+            lambda a=pieces[i][0], b=pieces[i][1]: spoil(F.cross_entropy(self.model(a).double(), b)) / len(self.own)
             for i in self.own
         ]
 
