@@ -81,6 +81,7 @@ def main() -> None:
     if dist.get_rank() == 0:
         print(tuner.summary())
         print(f"accuracy {accuracy:.3f}")
+    dist.barrier()  # nobody leaves while another still talks
     dist.destroy_process_group()
 
 
