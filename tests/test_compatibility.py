@@ -1,3 +1,4 @@
+import re
 import warnings
 
 import pytest
@@ -6,6 +7,7 @@ import torch
 from torch import nn
 
 import hidlr
+from hidlr import compatibility
 from hidlr.compatibility import check_groups, check_optimizer, momentum_of
 from hidlr.errors import HidlrError, HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 from support.optimizers import EACH_VARIANT
@@ -196,3 +198,36 @@ def test_groups_added_later_are_refused():
 def test_how_a_step_remembers_earlier_ones(make, expected):
     optimizer = make([torch.nn.Parameter(torch.zeros(2, 2))])
     assert momentum_of(optimizer.param_groups[0]) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("name", compatibility.REFUSED)
+def test_every_refused_name_is_refused_with_its_words(name):
+    optimizer = fake(name.capitalize())(parameters())
+    with pytest.raises(UnsupportedOptimizerError, match=re.escape(compatibility.REFUSED[name])):
+        hidlr.HiDLR(optimizer)
+
+
+def stepped(kind, factor):
+    """The move of a fourth step at ``factor`` times the rate of those before, and the state after it."""
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.randn(5, 4, dtype=torch.float64))
+    target = torch.randn(5, 4, dtype=torch.float64)
+    optimizer = kind([parameter], lr=0.01)
+    for step in range(4):
+        optimizer.zero_grad()
+        ((parameter - target) ** 2 * torch.arange(1.0, 5.0)).sum().backward()
+        if step == 3:
+            optimizer.param_groups[0]["lr"] *= factor
+        before = parameter.detach().clone()
+        optimizer.step()
+    state = [value for value in optimizer.state.get(parameter, {}).values() if isinstance(value, torch.Tensor)]
+    return parameter.detach() - before, torch.cat([torch.zeros(1), *(value.double().flatten() for value in state)])
+
+
+@pytest.mark.parametrize("name", ["AccSGD", "AdaMod", "Amos", "FTRL", "Fromage", "LaProp", "Nero", "SPlus"])
+def test_what_is_refused_for_its_step_has_no_step_proportional_to_the_rate(name):
+    kind = getattr(pytorch_optimizer, name)
+    (move, state), (longer, other) = stepped(kind, 1.0), stepped(kind, 3.0)
+    proportional = torch.allclose(longer, 3 * move, rtol=1e-6)
+    untouched = state.shape == other.shape and torch.allclose(state, other, rtol=1e-9, equal_nan=True)
+    assert not (proportional and untouched)

@@ -158,9 +158,13 @@ def test_no_trace_for_any_optimizer(row, variant):
     optimizer = row.build(row.groups(task), **variant)
     for fresh in (True, False):
         trace = Trace(task.model, optimizer)
-        report = hidlr.find_rates(task.model, optimizer, task.closure)
+        if row.still and fresh:
+            with pytest.raises(InputError, match="no group moved"):
+                hidlr.find_rates(task.model, optimizer, task.closure)
+        else:
+            report = hidlr.find_rates(task.model, optimizer, task.closure)
+            assert all(0 < rate < float("inf") for rate in report.rates.values()), fresh
         trace.assert_same()
-        assert all(0 < rate < float("inf") for rate in report.rates.values()), fresh
         task.backward()
         optimizer.step()
 

@@ -17,7 +17,7 @@ import hidlr.engines
 
 CORE = [
     "compatibility", "displacement", "engines", "errors", "find", "fit", "history", "influence", "plans",
-    "probe", "schedules", "tuner",
+    "probe", "reduction", "schedules", "shards", "tuner",
 ]  # fmt: skip
 MODULES = sorted(
     module.name for module in pkgutil.walk_packages(hidlr.__path__, "hidlr.") if not module.name.endswith("__main__")

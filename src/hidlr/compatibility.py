@@ -9,11 +9,15 @@ from torch.optim.optimizer import Optimizer
 
 from hidlr.errors import HidlrWarning, InputError, InputTypeError, UnsupportedOptimizerError
 
-__all__ = ["check_dense", "check_groups", "check_optimizer", "momentum_of", "unwrapped"]
+__all__ = ["REFUSED", "check_dense", "check_groups", "check_optimizer", "momentum_of", "unwrapped", "writes_gradients"]
 
 _OWN_RATE = "it sets its own rate, so there is nothing left for hidlr to tune: use it without hidlr, or pass {instead}"
+_LATE = "its state remembers past rates, so a change of lr takes effect late: pass {instead}"
+_GOES_BACK = "every few steps it goes back towards earlier iterates, which is no step along a direction: pass {instead}"
+_ELSEWHERE = "its gradient is of another point than the one it steps from: pass the optimizer inside it"
+_IN_BACKWARD = "it steps inside backward, where nothing can be measured: pass AdamW"
 # Lower case: packages differ in it (Adafactor, AdaFactor).
-_REFUSED = {
+REFUSED = {
     "adafactor": "its step is not proportional to lr (relative step sizes): pass AdamW",
     "lbfgs": "its step comes from a line search of its own: pass SGD or AdamW",
     "rprop": _OWN_RATE.format(instead="SGD"),
@@ -29,7 +33,27 @@ _REFUSED = {
     "dadaptlion": _OWN_RATE.format(instead="Lion"),
     "dadaptadan": _OWN_RATE.format(instead="Adan"),
     "dadaptadanip": _OWN_RATE.format(instead="Adan"),
+    "trac": _OWN_RATE.format(instead="the optimizer inside it"),
+    "laprop": _LATE.format(instead="AdamW"),
+    "adamod": _LATE.format(instead="AdamW"),
+    "amos": _LATE.format(instead="AdamW"),
+    "ftrl": _LATE.format(instead="Adagrad"),
+    "accsgd": _LATE.format(instead="SGD with momentum"),
+    "fromage": "its step is not proportional to lr (it divides by sqrt(1 + lr^2)): pass LARS",
+    "nero": "its step is not proportional to lr (it projects after it): pass LARS",
+    "splus": "its step is not proportional to lr (it averages its iterates): pass Shampoo or SOAP",
+    "lookahead": _GOES_BACK.format(instead="the optimizer inside it"),
+    "ranger": _GOES_BACK.format(instead="RAdam"),
+    "ranger21": _GOES_BACK.format(instead="AdamW"),
+    "sam": _ELSEWHERE,
+    "gsam": _ELSEWHERE,
+    "wsam": _ELSEWHERE,
+    "looksam": _ELSEWHERE,
+    "bsam": _ELSEWHERE,
+    "lomo": _IN_BACKWARD,
+    "adalomo": _IN_BACKWARD,
 }
+"""Why each base optimizer that cannot be tuned is refused, by the lower-case name of its class."""
 
 
 def check_optimizer(optimizer: Any) -> Optimizer:
@@ -82,8 +106,8 @@ def _check_kind(optimizer: Optimizer) -> None:
     """Refuse by the class's name, so that packages that are not installed are known as well."""
     for kind in type(optimizer).__mro__:
         name = kind.__name__.lower()
-        if name in _REFUSED:
-            raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {_REFUSED[name]}")
+        if name in REFUSED:
+            raise UnsupportedOptimizerError(f"{type(optimizer).__name__} cannot be tuned: {REFUSED[name]}")
         if "schedulefree" in name:
             raise UnsupportedOptimizerError(
                 f"{type(optimizer).__name__} cannot be tuned: Schedule-Free averages its iterates, so where it "
@@ -156,6 +180,15 @@ def momentum_of(group: Mapping[str, Any]) -> tuple[float, float]:
     # Muon normalises the velocity, and dampening takes the growth out.
     grows = "ns_steps" not in group and not group.get("dampening", 0.0)
     return float(momentum), 1 / (1 - momentum) if grows else 1.0
+
+
+def writes_gradients(optimizer: Optimizer) -> bool:
+    """Whether its step may leave other gradients than it found: all but fused ones, which undo a scale at most.
+
+    LARS and Adan do, and torch's SGD with ``nesterov`` and ``foreach``. Fused kernels mark gradients as written to
+    even where they are not.
+    """
+    return not any(group.get("fused") for group in optimizer.param_groups)
 
 
 def check_dense(parameters: list[torch.Tensor]) -> None:

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from hidlr.errors import InputError
+from hidlr.reduction import ALONE, Ranks
+from hidlr.shards import gradient, local
 
 __all__ = ["Displacement", "Trail"]
 
@@ -20,35 +22,58 @@ class Displacement:
     they are in the real step, and nothing is divided by a rate that may be 0.
 
     Construct it before the base step, call `slopes` after it while the gradients still stand, and
-    `finish` before the first `place`. Holds one copy of the parameters, two after `finish`.
+    `finish` before the first `place`. Holds one copy of the parameters, two after `finish`; of sharded
+    parameters, of this rank's part.
 
     Args:
         groups: the parameters of each group; those the step will not move may be left out.
+        keep_gradients: also keep a copy of the gradients, for a step that writes to them.
     """
 
-    def __init__(self, groups: Sequence[Sequence[Tensor]]) -> None:
+    def __init__(self, groups: Sequence[Sequence[Tensor]], *, keep_gradients: bool = False) -> None:
         # torch only warns of a parameter listed twice; it must not be moved twice.
         self._parameters = [list(dict.fromkeys(group)) for group in groups]
         self._start = [_copies(group) for group in self._parameters]
         self._end: list[list[Tensor]] | None = None
         self._at = [1.0] * len(self._parameters)
+        self._gradients: dict[Tensor, Tensor] = {}
+        self._versions: dict[Tensor, int] = {}
+        for parameter in (parameter for group in self._parameters for parameter in group):
+            grad = gradient(parameter)
+            if grad is not None:
+                self._versions[parameter] = grad._version
+                if keep_gradients:
+                    self._gradients[parameter] = grad.detach().clone()
+
+    @property
+    def gradients_written(self) -> bool:
+        """Whether a gradient was written to, or replaced, since this was constructed."""
+        return any(
+            (grad := gradient(parameter)) is None or grad._version != version
+            for parameter, version in self._versions.items()
+        )
 
     @torch.no_grad()
-    def slopes(self) -> list[float]:
+    def slopes(self, ranks: Ranks = ALONE) -> list[float]:
         """Slope of each group, b_k = -G_k . (w' - w)_k (loss per unit xi); positive is descent.
 
         Products are summed in float64. Entries without a gradient count as 0; a group whose
         parameters did not move at all gets nan.
+
+        Args:
+            ranks: among whom the slope is shared; this is then one rank's share of it.
         """
         sums: list[Tensor] = []
         for parameters, starts in zip(self._parameters, self._start, strict=True):
             total = torch.zeros((), dtype=torch.float64)
             moved = torch.zeros((), dtype=torch.bool)
             for parameter, start in zip(parameters, starts, strict=True):
-                move = parameter - start
+                move = local(parameter) - start
                 moved = moved.to(move.device) | move.any()
-                if parameter.grad is not None:
-                    total = total.to(move.device) - (parameter.grad * move).sum(dtype=torch.float64)
+                grad = self._gradients.get(parameter, gradient(parameter))
+                if grad is not None:
+                    product = (grad * move).sum(dtype=torch.float64)
+                    total = total.to(move.device) - product * ranks.share(parameter)
             sums.append(torch.where(moved, total.to(moved.device), torch.nan))
         # One transfer for all groups: reading each on its own would wait for the device K times.
         device = sums[0].device if sums else None
@@ -74,9 +99,10 @@ class Displacement:
         for index, parameters in enumerate(self._parameters):
             self._at[index] = math.nan  # at none of this step's own points
             if parameters:
-                torch._foreach_copy_(parameters, trail.start[index])
+                here = _locals(parameters)
+                torch._foreach_copy_(here, trail.start[index])
                 if xi != 0.0:
-                    torch._foreach_lerp_(parameters, self._start[index], xi)
+                    torch._foreach_lerp_(here, self._start[index], xi)
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -102,9 +128,10 @@ class Displacement:
             if xi == self._at[index] or not self._parameters[index]:
                 continue
             source = self._end if xi == 1.0 else self._start
-            torch._foreach_copy_(self._parameters[index], source[index])
+            here = _locals(self._parameters[index])
+            torch._foreach_copy_(here, source[index])
             if xi not in (0.0, 1.0):
-                torch._foreach_lerp_(self._parameters[index], self._end[index], xi)
+                torch._foreach_lerp_(here, self._end[index], xi)
             self._at[index] = xi
 
 
@@ -117,7 +144,8 @@ class Trail:
     Args:
         step: index of the latest of those steps.
         positions: where in its group each parameter stands; parameters themselves may be replaced meanwhile.
-        start: their values then, by group; an average of them after `follow`.
+        start: their values then, by group, an average of them after `follow`; of sharded parameters, this
+            rank's part.
     """
 
     def __init__(self, step: int, positions: list[list[int]], start: list[list[Tensor]]) -> None:
@@ -128,7 +156,7 @@ class Trail:
     def fits(self, positions: Sequence[Sequence[int]], parameters: Sequence[Sequence[Tensor]]) -> bool:
         """Whether the present step moves the same parameters."""
         return [list(own) for own in positions] == self.positions and all(
-            parameter.shape == start.shape and parameter.device == start.device
+            local(parameter).shape == start.shape and parameter.device == start.device
             for own, starts in zip(parameters, self.start, strict=True)
             for parameter, start in zip(own, starts, strict=True)
         )
@@ -145,16 +173,25 @@ class Trail:
         return self
 
     @torch.no_grad()
-    def slope(self, parameters: Sequence[Sequence[Tensor]]) -> float:
-        """Slope of the whole move since then at its end, -G . (w - then) (loss), with the gradient in hand."""
+    def slope(self, parameters: Sequence[Sequence[Tensor]], ranks: Ranks = ALONE) -> float:
+        """Slope of the whole move since then at its end, -G . (w - then) (loss), with the gradient in hand.
+
+        Args:
+            parameters: as they are now.
+            ranks: among whom the slope is shared; this is then one rank's share of it.
+        """
         sums = [
-            (parameter.grad * (parameter - start)).sum(dtype=torch.float64)
+            (grad * (local(parameter) - start)).sum(dtype=torch.float64) * ranks.share(parameter)
             for own, starts in zip(parameters, self.start, strict=True)
             for parameter, start in zip(own, starts, strict=True)
-            if parameter.grad is not None
+            if (grad := gradient(parameter)) is not None
         ]
         return -float(torch.stack([value.to(sums[0].device) for value in sums]).sum()) if sums else math.nan
 
 
 def _copies(tensors: list[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in tensors]
+    return [local(tensor).detach().clone() for tensor in tensors]
+
+
+def _locals(tensors: list[Tensor]) -> list[Tensor]:
+    return [local(tensor) for tensor in tensors]

@@ -17,6 +17,7 @@ from hidlr.engines import Finding, LineMinimum, search_line
 from hidlr.errors import ClosureError, InputError
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.probe import Closure, Probe, Surroundings
+from hidlr.reduction import Group, Ranks
 from hidlr.reports import Curve, Summary, parabola_figure, summary
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class RateReport:
         return f"{self.summary()}\nrates = {{{rates}}}"
 
 
-def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure) -> RateReport:
+def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure, *, process_group: Group = False) -> RateReport:
     """Suggest a rate for each group from one batch, as `HiDLR` would at its first step.
 
     Runs the closure with gradients once, lets a twin of the optimizer take one step, and measures
@@ -74,13 +75,15 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure) -> Rate
         model: the model whose parameters the optimizer has.
         optimizer: any torch optimizer linear in ``lr``; its rates are only a start.
         closure: computes the loss of one batch; no backward.
+        process_group: the ranks that measure together, each its part of the batch; None is all of them, the
+            default this process alone.
 
     Returns:
         Rates, curves and a table. A group whose own parabola was refused gets the joint one's rate.
 
     Raises:
         InputError: no group could move, the model does not hold the optimizer's parameters, or no
-            convex descent was found.
+            convex descent was found, or the parameters are sharded over other ranks.
         ClosureError: the closure's loss does not depend on the parameters.
 
     Example:
@@ -100,15 +103,17 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure) -> Rate
             raise InputError(f"group {name!r} has parameters that are not the model's: build the optimizer from it")
     known: WeakSet[nn.Module] = WeakSet([model])
     flat = [parameter for group in parameters for parameter in group]
+    ranks = Ranks(process_group)
+    ranks.check(flat)
     surroundings = Surroundings(flat, [closure], known)
     displacement: Displacement | None = None
     try:
         _differentiate(closure)
         surroundings.set_back()
         check_dense(flat)
-        displacement = Displacement(parameters)
+        displacement = Displacement(parameters, keep_gradients=True)  # some optimizers write to them
         _twin(optimizer).step()
-        slopes = displacement.slopes()
+        slopes = ranks.settle(displacement.slopes(ranks), {})
     finally:
         surroundings.close()
         if displacement is not None:
@@ -116,7 +121,7 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure) -> Rate
             displacement.place([0.0] * len(names))
     displacement.place([1.0] * len(names))
     try:
-        with Probe(displacement, closure, flat, known) as probe:
+        with Probe(displacement, closure, flat, known, ranks) as probe:
             before = [float(group["lr"]) for group in optimizer.param_groups]
             sizes = [sum(p.numel() for p in group) for group in parameters]
             return _measure(names, before, sizes, slopes, probe)
@@ -216,6 +221,6 @@ def _twin(optimizer: Optimizer) -> Optimizer:
     twin = copy.deepcopy(optimizer, shared)
     # Optimizers pickle no more than state and groups; some keep settings beside them.
     for name, value in vars(optimizer).items():
-        if name not in vars(twin) and not callable(value):  # a scheduler wraps step in place
+        if name not in vars(twin) and name != "step":  # a scheduler wraps step in place
             setattr(twin, name, copy.copy(value))
     return twin

@@ -9,6 +9,7 @@ import torch
 
 from hidlr.displacement import Trail
 from hidlr.errors import StateError
+from hidlr.shards import laid_out, whole
 
 __all__ = ["TunerState", "loaded_trail", "saved_trail"]
 
@@ -28,6 +29,7 @@ class TunerState:
         bad_in_a_row: probes in a row that found no finite loss.
         engine: the kind of engine and its own state.
         trail: where the last probed step began, as `saved_trail` gives it; None if the engine does not look back.
+        writes_gradients: whether base steps were seen to write to the gradients.
     """
 
     taken: int
@@ -38,6 +40,7 @@ class TunerState:
     bad_in_a_row: int
     engine: Mapping[str, Any]
     trail: Mapping[str, Any] | None = None
+    writes_gradients: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, safe under ``torch.load(weights_only=True)`` and JSON."""
@@ -67,6 +70,7 @@ class TunerState:
                 bad_in_a_row=int(state["bad_in_a_row"]),
                 engine=state["engine"]["state"],
                 trail=state["trail"],
+                writes_gradients=bool(state.get("writes_gradients", False)),
             )
             if set(found.written) != set(found.tuned):
                 raise ValueError("the groups of 'tuned' and 'written' differ")
@@ -96,35 +100,44 @@ def _rates(saved: Mapping[str, Any]) -> dict[str, float]:
     return rates
 
 
-def saved_trail(trail: Trail, names: Sequence[str]) -> dict[str, Any]:
-    """A trail as plain data and tensors, keyed by group name."""
+def saved_trail(trail: Trail, names: Sequence[str], parameters: Sequence[Sequence[torch.Tensor]]) -> dict[str, Any]:
+    """A trail as plain data and tensors, keyed by group name; those of sharded parameters are sharded alike.
+
+    Args:
+        trail: what to save.
+        names: groups in the order of the optimizer.
+        parameters: of each group, now.
+    """
     groups = {
-        name: {"positions": list(positions), "start": list(start)}
-        for name, positions, start in zip(names, trail.positions, trail.start, strict=True)
+        name: {
+            "positions": list(positions),
+            "start": [whole(part, own[position]) for position, part in zip(positions, start, strict=True)],
+        }
+        for name, positions, start, own in zip(names, trail.positions, trail.start, parameters, strict=True)
     }
     return {"step": trail.step, "groups": groups}
 
 
-def loaded_trail(saved: Mapping[str, Any], names: Sequence[str], devices: Sequence[Sequence[torch.device]]) -> Trail:
-    """Inverse of `saved_trail`.
+def loaded_trail(saved: Mapping[str, Any], names: Sequence[str], parameters: Sequence[Sequence[torch.Tensor]]) -> Trail:
+    """Inverse of `saved_trail`, also where parameters are sharded otherwise than then.
 
     Args:
         saved: what was saved.
         names: groups in the order of the optimizer.
-        devices: where each parameter of each group lies now.
+        parameters: of each group, now.
 
     Raises:
         StateError: a group has fewer parameters than the saved one.
     """
-    for name, own in zip(names, devices, strict=True):
+    for name, own in zip(names, parameters, strict=True):
         if max(saved["groups"][name]["positions"], default=-1) >= len(own):
             raise StateError(f"group {name!r} has {len(own)} parameters, fewer than when the state was saved")
     positions = [[int(position) for position in saved["groups"][name]["positions"]] for name in names]
     start = [
         # A copy: the caller may go on with the tensors it loaded.
-        [value.detach().to(own[position], copy=True) for value, position in zip(values, places, strict=True)]
+        [laid_out(value, own[position]) for value, position in zip(values, places, strict=True)]
         for own, places, values in zip(
-            devices, positions, (saved["groups"][name]["start"] for name in names), strict=True
+            parameters, positions, (saved["groups"][name]["start"] for name in names), strict=True
         )
     ]
     return Trail(int(saved["step"]), positions, start)

@@ -12,18 +12,21 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of
+from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of, writes_gradients
 from hidlr.displacement import Displacement, Trail
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
 from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.probe import Closure, Probe
+from hidlr.reduction import Group, Ranks
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
 from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
+
+_COARSE = 1e-4  # rounding of a loss, relative: float16 and bfloat16 lie above
 
 
 class HiDLR:
@@ -43,6 +46,8 @@ class HiDLR:
         every: fixes the period of probes instead (optimizer steps).
         engine: the rule; None is `engines.Calibrated`.
         history: where records go; None keeps them in memory.
+        process_group: the ranks that decide together, each with its part of the batch; None is all of them once
+            torch.distributed is initialised, False this process alone.
 
     Raises:
         InputTypeError: not an optimizer, or one that cannot be tuned (`UnsupportedOptimizerError`).
@@ -77,10 +82,13 @@ class HiDLR:
         every: int | None = None,
         engine: Engine | None = None,
         history: History | None = None,
+        process_group: Group = None,
     ) -> None:
+        self._ranks = Ranks(process_group)
         self._optimizer = check_optimizer(optimizer)
         self._names = check_groups(self._optimizer)
         own_rates(self._optimizer.param_groups)
+        self._ranks.check(p for group in self._optimizer.param_groups for p in group["params"])
         horizon = Horizon(schedule, total_steps)
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
         self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
@@ -88,6 +96,7 @@ class HiDLR:
         self._tuned = [read_rate(group) for group in self._optimizer.param_groups]
         self._written = list(self._tuned)
         self._taken = 0  # base steps so far
+        self._counts = True  # whether the step under way is one of training
         self._seen = 0  # of them, those that `step` has dealt with
         self._displacement: Displacement | None = None
         self._positions: list[list[int]] = []  # of the displacement's parameters in their groups
@@ -97,6 +106,8 @@ class HiDLR:
         self._step_rates: list[float] = []
         self._step_factor = self._step_ahead = 1.0
         self._modules: WeakSet[nn.Module] = WeakSet()
+        self._writes_gradients = False  # whether base steps write to the gradients, so that copies must be kept
+        self._compared = False  # whether the ranks' parameters were compared
         self._repeated = False  # whether the base point was measured twice already
         self._disagreement = 0.0
         self._bad_in_a_row = 0
@@ -123,6 +134,7 @@ class HiDLR:
         smoothing: float = 0.9,
         seed: int = 0,
         history: History | None = None,
+        process_group: Group = None,
     ) -> "HiDLR":
         """Algorithm 1 of arXiv 2501.06954 as published; with one group, GeN (arXiv 2407.02772).
 
@@ -139,6 +151,7 @@ class HiDLR:
             smoothing: weight of the old rate in the new.
             seed: of the random points.
             history: as for the class.
+            process_group: as for the class.
         """
         optimizer = check_optimizer(optimizer)
         engine = Paper(
@@ -156,6 +169,7 @@ class HiDLR:
             scheduler=scheduler,
             engine=engine,
             history=history,
+            process_group=process_group,
         )
 
     # -- what users read ------------------------------------------------------------------------
@@ -198,7 +212,8 @@ class HiDLR:
             ClosureError: the closure runs a backward pass.
             InputTypeError: it returns no tensor.
             InputError: it returns more than one number.
-            Exception: whatever the closure raises; all is then as the base step left it.
+            Exception: whatever the closure raises; all is then as the base step left it. If it raises on one
+                rank of several, the others raise a ClosureError.
         """
         if self._taken == self._seen:
             return None  # no step happened: GradScaler skipped it, or accumulation is not complete
@@ -217,8 +232,9 @@ class HiDLR:
 
     def _probe(self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]) -> StepRecord:
         started = time.perf_counter()
+        self._settle(step)
         parameters = [parameter for group in self._groups() for parameter in _trainable(group)]
-        with Probe(displacement, closure, parameters, self._modules) as probe:
+        with Probe(displacement, closure, parameters, self._modules, self._ranks) as probe:
             base = self._measure_base(probe)
             view = self._view(step, base, probe)
             if math.isfinite(base):
@@ -240,9 +256,27 @@ class HiDLR:
         start = displacement.trail(self._positions, step)
         return start if self._back is None else self._back[0].follow(start, weight)
 
+    def _settle(self, step: int) -> None:
+        """Slopes are sums over ranks, which must all be at the same step."""
+        same = {"the number of steps taken": float(step), "the parameters that moved": float(self._back is not None)}
+        same |= {f"the rate of group {name!r}": rate for name, rate in zip(self._names, self._step_rates, strict=True)}
+        if not self._compared:
+            parameters = [parameter for own in self._parameters() for parameter in own]
+            same |= self._ranks.compare(dict(zip(self._names, self._sizes(), strict=True)), parameters)
+            self._compared = True
+        trail, back = (None, math.nan) if self._back is None else self._back
+        *self._slopes, back = self._ranks.settle([*self._slopes, back], same)
+        self._back = None if trail is None else (trail, back)
+
     def _measure_base(self, probe: Probe) -> float:
         start = (0.0,) * len(self._names)
         (base,) = probe.measure([start])
+        if probe.rounding > _COARSE:
+            self._warn(
+                "coarse loss",
+                f"the closure's loss is {probe.dtype}, too coarse to show what a step changes: compute it in float32, "
+                "e.g. loss_fn(model(x).float(), y); the model may stay as it is.",
+            )
         if not self._repeated and math.isfinite(base):
             (again,) = probe.measure([start])
             if not math.isfinite(again):
@@ -294,9 +328,12 @@ class HiDLR:
     # -- around the base step -------------------------------------------------------------------
 
     def _before_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._displacement = None
+        self._counts = not self._muted()
+        if not self._counts:
+            return
         self._adopt_foreign_rates()
         if not self._engine.due(self._taken):
-            self._displacement = None
             return
         # args begins with the optimizer itself; a closure is what else may come.
         differentiates = len(args) > 1 or kwargs.get("closure") is not None
@@ -313,9 +350,11 @@ class HiDLR:
             check_dense(parameters)
         trail, self._trail, self._back = self._trail, None, None
         if trail is not None and trail.fits(self._positions, groups):
-            # Now, while the gradients are those of the step's start.
-            self._back = trail, math.nan if differentiates else trail.slope(groups)
-        self._displacement = Displacement(groups)
+            # Now, while the gradients are those of the step's start; a fused step undoes GradScaler's factor itself.
+            scale = getattr(optimizer, "grad_scale", None)
+            slope = math.nan if differentiates else trail.slope(groups, self._ranks)
+            self._back = trail, slope if scale is None else slope / float(scale)
+        self._displacement = Displacement(groups, keep_gradients=self._writes_gradients)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         found_inf = getattr(optimizer, "found_inf", None)
@@ -323,12 +362,23 @@ class HiDLR:
             # GradScaler calls fused optimizers even then; the kernel skips the step by itself.
             self._displacement = None
             return
+        if not self._counts:
+            return
         if isinstance(self._schedule, Horizon):
             self._schedule.taken(self._taken)
         self._taken += 1
         if self._displacement is not None:
             # Now, while the gradients are there: users may clear them before `step`.
-            self._slopes = self._displacement.slopes()
+            self._slopes = self._displacement.slopes(self._ranks)
+            if not self._writes_gradients and writes_gradients(optimizer) and self._displacement.gradients_written:
+                # Slopes with what is left of them would be wrong, even in sign.
+                self._writes_gradients = True
+                self._slopes = [math.nan] * len(self._slopes)
+
+    def _muted(self) -> bool:
+        """Whether other code set every rate to 0: torch.distributed.checkpoint does, and steps, to make state."""
+        rates = [read_rate(group) for group in self._groups()]
+        return isinstance(self._schedule, Horizon) and not any(rates) and any(self._written)
 
     def _adopt_foreign_rates(self) -> None:
         """Someone else wrote a rate since we did: take it as the start of what follows, and say so."""
@@ -356,6 +406,9 @@ class HiDLR:
                 "(add_param_group) before building HiDLR"
             )
         return groups
+
+    def _parameters(self) -> list[list[Tensor]]:
+        return [list(group["params"]) for group in self._groups()]
 
     def _peaks(self) -> list[float]:
         """The tuned rates, before the schedule's factor."""
@@ -405,7 +458,8 @@ class HiDLR:
             disagreement=self._disagreement,
             bad_in_a_row=self._bad_in_a_row,
             engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
-            trail=None if self._trail is None else saved_trail(self._trail, self._names),
+            writes_gradients=self._writes_gradients,
+            trail=None if self._trail is None else saved_trail(self._trail, self._names, self._parameters()),
         ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -415,8 +469,7 @@ class HiDLR:
             StateError: the state is damaged, of other groups or of another engine; nothing is changed.
         """
         saved = TunerState.from_dict(state, self._names, type(self._engine).__name__)
-        devices = [[parameter.device for parameter in group["params"]] for group in self._groups()]
-        trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, devices)
+        trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, self._parameters())
         before = self._engine.state_dict()
         try:
             self._engine.load_state_dict(saved.engine)
@@ -426,6 +479,7 @@ class HiDLR:
         self._tuned = [saved.tuned[name] for name in self._names]
         self._written = [saved.written[name] for name in self._names]
         self._taken, self._repeated = saved.taken, saved.repeated
+        self._writes_gradients = saved.writes_gradients
         self._disagreement, self._bad_in_a_row = saved.disagreement, saved.bad_in_a_row
         self._seen = self._taken
         self._displacement = self._back = None

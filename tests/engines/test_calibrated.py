@@ -275,7 +275,7 @@ def test_a_late_measurement_moves_a_rate_little():
         changes = [group.rate_after / group.rate_before for group in record.groups]
         beside += [change / statistics.median(changes) for change in changes]
     # Without momentum a group beyond the edge of its own stability is halved at once.
-    assert all(0.45 < change < 1.5 for change in beside)
+    assert all(0.4 < change < 1.6 for change in beside)
     assert max(beside) > 1.01
 
 

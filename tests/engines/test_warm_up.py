@@ -61,6 +61,13 @@ def test_starts_below_what_a_schedules_own_warm_up_will_make_of_the_rates():
     assert start == pytest.approx(WarmUp.start * 0.05)
 
 
+def test_a_run_too_short_for_the_climb_starts_higher():
+    # 3 probes, each at most a doubling: the reach is the same from a higher start.
+    start = WarmUp(Budget(0.1, 120, None), 20).begin(view_at(0, 1.0))
+    assert start * WarmUp.highest**3 == pytest.approx(WarmUp.start * WarmUp.reach)
+    assert WarmUp(Budget(0.1, 40, None), 20).begin(view_at(0, 1.0)) == WarmUp.highest_start
+
+
 def test_climbs_until_progress_and_noise_balance_and_ends():
     warm_up, rates = climb(0.05)
     assert not warm_up.under_way
@@ -124,8 +131,11 @@ def test_no_climb_goes_back_to_where_the_loss_exploded():
     assert restored.follow(view_at(100, rate), 1.0, 0.1) == pytest.approx(1.0)
 
 
-def test_a_parabola_without_a_minimum_moves_nothing():
-    assert begun().follow(view_at(2, 0.1), 1.0, -1.0) == 1.0
+def test_parabolas_without_a_minimum_ahead():
+    # Downhill ever steeper: on; uphill into a bowl, which lies behind: back; uphill from a summit: nothing known.
+    assert begun().follow(view_at(2, 0.1), 1.0, -1.0) == WarmUp.rise**2
+    assert begun().follow(view_at(2, 0.1), -1.0, 1.0) == WarmUp.fall
+    assert begun().follow(view_at(2, 0.1), -1.0, -1.0) == 1.0
 
 
 def test_while_the_schedule_raises_the_rates_they_are_only_lowered():

@@ -10,6 +10,8 @@ import pytorch_optimizer
 import torch
 from torch.optim import Optimizer
 
+from support.quantised import AdamW8bit
+
 
 @dataclass(frozen=True)
 class Row:
@@ -21,6 +23,8 @@ class Row:
         rate: one at which the tiny models train.
         options: keyword arguments besides ``lr``.
         matrices_only: takes 2-D parameters only.
+        edits_gradients: its step writes to ``.grad``, which the tuner sees at the first probe.
+        still: its first step moves nothing.
     """
 
     name: str
@@ -28,6 +32,8 @@ class Row:
     rate: float
     options: dict[str, Any] = field(default_factory=dict)
     matrices_only: bool = False
+    edits_gradients: bool = False
+    still: bool = False
 
     def build(self, groups: list[dict], **variant: Any) -> Optimizer:
         return self.kind(groups, lr=self.rate, **self.options, **variant)
@@ -48,6 +54,7 @@ class Row:
 
 
 optim = torch.optim
+other = pytorch_optimizer
 ROWS = [
     Row("sgd", optim.SGD, 0.1),
     Row("sgd-decay", optim.SGD, 0.1, {"weight_decay": 0.1}),
@@ -65,6 +72,22 @@ ROWS = [
     Row("adadelta", optim.Adadelta, 1.0),
     Row("lion", pytorch_optimizer.Lion, 0.003, {"weight_decay": 0.3}),
     Row("muon", optim.Muon, 0.02, matrices_only=True),
+    Row("lamb", other.Lamb, 0.01),
+    Row("lars", other.LARS, 0.1, {"momentum": 0.9}, edits_gradients=True),
+    Row("soap", other.SOAP, 0.003, {"weight_decay": 0.0}, still=True),
+    Row("adabelief", other.AdaBelief, 0.01, {"weight_decay": 0.1}),
+    Row("adan", other.Adan, 0.01, {"weight_decay": 0.1, "weight_decouple": True}),
+    Row("adamp", other.AdamP, 0.01),
+    Row("adopt", other.ADOPT, 0.01, still=True),
+    Row("ademamix", other.AdEMAMix, 0.01, {"weight_decay": 0.1}, edits_gradients=True),
+    Row("came", other.CAME, 0.01),
+    Row("mars", other.MARS, 0.01),
+    Row("novograd", other.NovoGrad, 0.01, edits_gradients=True),
+    Row("shampoo", other.Shampoo, 0.01, edits_gradients=True),
+    Row("stableadamw", other.StableAdamW, 0.01),
+    Row("tiger", other.Tiger, 0.003),
+    Row("yogi", other.Yogi, 0.01),
+    Row("adamw-8bit", AdamW8bit, 0.01),
 ]
 
 EACH_ROW = pytest.mark.parametrize("row", [pytest.param(row, id=row.name) for row in ROWS])

@@ -33,8 +33,9 @@ class WarmUp:
 
     # Where a constant has figures behind it, they are in docs/notebook.md.
     start = 0.07  # of the first step's own minimum: starting at all of it broke small networks for good
+    highest_start = 0.5  # in a run too short to climb from there
     rise = 1.1  # of the scale in a step, at most
-    fall = 0.5  # of the scale at a probe, at most
+    fall = 0.8  # of the scale at a probe, at most; explosions are the guard's
     gain = 2.6  # 2 balances; a little more, since the decay is still to come
     own_gain = 1.1  # where there is nothing to look back at: the step's own minimum, on its own batch
     damping = 0.3  # power of what is asked for that is done at a probe: what is measured lags behind
@@ -92,8 +93,10 @@ class WarmUp:
         probes = max(1, steps // self._beat)
         needed = (self.reach * view.build_up) ** (1 / probes)
         self._rise = min(max(min(self.rise**self._beat, self.steepest), needed), self.highest)
+        # Where there are too few probes to climb so far, start higher.
+        start = min(self.start * max(needed / self._rise, 1.0) ** probes, self.highest_start)
         # In a schedule's own warm-up the rates to come start there, and the present ones below.
-        return self.start / view.build_up * view.factor / view.ahead
+        return start / view.build_up * view.factor / view.ahead
 
     def follow(self, view: StepView, slope: float, curvature: float, *, seen: bool = False) -> float:
         """The factor on all rates that one measurement asks for; 1 if it says nothing.
@@ -115,11 +118,14 @@ class WarmUp:
         if not 30 * view.noise < size < math.inf:
             return 1.0  # nothing to be seen: hold
         self._way.add(slope / size, curvature / size)
-        wanted = (self.own_gain if seen else self.gain) * self._way.minimum
-        if not math.isfinite(wanted):
-            return 1.0
+        down, bend = self._way.slope.value, self._way.curvature.value
+        if down <= 0 and bend <= 0:
+            return 1.0  # uphill from a summit: no parabola to go by
+        # Uphill from the average on, it is the lower point by far; downhill ever steeper, there is no end yet.
+        xi = max(down, 0.0) / bend if bend > 0 else math.inf
         highest = 1.0 if raised else min(self._rise, self._limit / _scale(view))
-        return max(min(wanted**self.damping, highest), self.fall)
+        wanted = math.pow((self.own_gain if seen else self.gain) * xi, self.damping)
+        return max(min(wanted, highest), self.fall)
 
     def exploded(self, view: StepView) -> None:
         """The loss has lost its descent at these rates: climb no more to half of them."""

@@ -13,6 +13,7 @@ from hidlr.displacement import Displacement, Trail
 from hidlr.errors import ClosureError, InputError, InputTypeError
 from hidlr.plans import Point
 from hidlr.probe.surroundings import Surroundings
+from hidlr.reduction import ALONE, Ranks
 
 __all__ = ["Closure", "Probe"]
 
@@ -31,6 +32,8 @@ class Probe:
         closures: one, or one per accumulated micro-batch; their losses are added.
         parameters: the tuned parameters, whose gradients are put aside meanwhile.
         known: modules seen at earlier probes.
+        ranks: who measures together: losses are means over them. Where the closure of one raises, the others
+            must not wait for it: it goes on to the end of the round, and all of them raise.
 
     Attributes:
         points: every point measured so far.
@@ -38,6 +41,7 @@ class Probe:
         forwards: closures run.
         looks_back: points measured on the way from an earlier step.
         rounding: the relative rounding error of one loss, from the dtype the closures return.
+        dtype: the name of that dtype.
     """
 
     def __init__(
@@ -46,8 +50,11 @@ class Probe:
         closures: Closure | Sequence[Closure],
         parameters: Iterable[Tensor],
         known: "WeakSet[nn.Module] | None" = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         self._displacement = displacement
+        self._ranks = ranks
+        self._failure: Exception | None = None
         self._closures = as_closures(closures)
         self._parameters = list(parameters)
         self._known: WeakSet[nn.Module] = WeakSet() if known is None else known
@@ -57,6 +64,7 @@ class Probe:
         self.forwards = 0
         self.looks_back = 0
         self.rounding = 0.0
+        self.dtype = ""
 
     def __enter__(self) -> Self:
         self._displacement.finish()
@@ -76,7 +84,7 @@ class Probe:
         """The loss at each point, float64, in order; several closures are added.
 
         Raises:
-            ClosureError: the closure ran a backward pass.
+            ClosureError: the closure ran a backward pass, or that of another rank raised.
             InputTypeError: it returned something other than a tensor.
             InputError: it returned a tensor of more than one entry.
         """
@@ -86,7 +94,7 @@ class Probe:
             self.points.append(point)
             self._displacement.place(point)
             sums.append(self._total(surroundings))
-        losses: list[float] = torch.stack(sums).tolist() if sums else []
+        losses = self._shared(sums)
         self.losses += losses
         return losses
 
@@ -101,7 +109,12 @@ class Probe:
         surroundings = self._open()
         self.looks_back += 1
         self._displacement.place_back(trail, xi)
-        return float(self._total(surroundings))
+        return self._shared([self._total(surroundings)])[0]
+
+    def _shared(self, sums: list[Tensor]) -> list[float]:
+        losses: list[float] = torch.stack(sums).tolist() if sums else []
+        failure, self._failure = self._failure, None
+        return self._ranks.mean(losses, failure) if losses else losses
 
     def _open(self) -> Surroundings:
         if self._surroundings is None:
@@ -113,7 +126,15 @@ class Probe:
         torch.clear_autocast_cache()
         total = torch.zeros((), dtype=torch.float64)
         for closure in self._closures:
-            total = total + self._loss(closure).to(total.device)
+            try:
+                loss = self._loss(closure)
+            except Exception as error:
+                if self._ranks.size == 1:
+                    raise
+                # The others are in their forward passes, which may wait for this rank's (FSDP, buffers of DDP).
+                self._failure = self._failure or error
+                continue
+            total = total + loss.to(total.device)
         surroundings.set_back()
         return total
 
@@ -138,8 +159,8 @@ class Probe:
             raise InputError(
                 f"the closure returned a tensor of shape {tuple(loss.shape)}: return a scalar, e.g. loss.mean()"
             )
-        if loss.dtype.is_floating_point:
-            self.rounding = max(self.rounding, torch.finfo(loss.dtype).eps)
+        if loss.dtype.is_floating_point and torch.finfo(loss.dtype).eps > self.rounding:
+            self.rounding, self.dtype = torch.finfo(loss.dtype).eps, str(loss.dtype).removeprefix("torch.")
         # One zero-dimensional float64 number; a device that has no float64 is read through the CPU.
         loss = loss.detach().reshape(())
         return loss.to(torch.float64) if loss.device.type != "mps" else loss.cpu().to(torch.float64)

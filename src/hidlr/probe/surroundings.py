@@ -1,4 +1,4 @@
-"""What a forward pass changes besides its result: random states, buffers, modes, gradients."""
+"""What a forward pass changes besides its result: random states, buffers, modes, gradients, gathered shards."""
 
 import functools
 import random
@@ -11,6 +11,7 @@ from weakref import WeakSet
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.utils.hooks import RemovableHandle
 
 __all__ = ["RandomState", "Surroundings", "modules_reached"]
 
@@ -49,7 +50,8 @@ class Surroundings:
     """Keeps all that a closure may touch besides the tuned parameters, and sets it back.
 
     Modules are found in what the closure reaches (cells, globals, bound objects) and, for those
-    hidden deeper, by a forward pre-hook that sees each module just before it runs. Their buffers and
+    hidden deeper, by a forward pre-hook that sees each module just before it runs (not where torch.compile
+    is at work: it would compile the hook in, anew at each probe). Their buffers and
     training flags are set back after each point, their parameters' gradients and flags on `close`.
 
     Args:
@@ -67,13 +69,17 @@ class Surroundings:
         self._buffers: list[tuple[nn.Module, dict[str, Tensor | None]]] = []
         self._written: list[Tensor] = []
         self._copies: list[Tensor] = []
+        self._sharded: list[Any] = []  # FSDP2
+        self._synchronised: list[tuple[Any, bool]] = []  # DDP, and whether its next forward sends buffers
         self._random = RandomState({parameter.device for parameter in self._parameters})
         self._aside: dict[Tensor, tuple[Tensor | None, bool]] = {}
         for parameter in self._parameters:
             self._put_aside(parameter)
         for module in {*known, *(found for closure in closures for found in modules_reached(closure))}:
             self._remember(module)
-        self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
+        self._hook: RemovableHandle | None = None
+        if not _compiles():
+            self._hook = register_module_forward_pre_hook(lambda module, _: self._remember(module))
 
     def _remember(self, root: nn.Module) -> None:
         if root in self._modes:
@@ -83,6 +89,10 @@ class Surroundings:
             if module in self._modes:
                 continue
             self._modes[module] = module.training
+            if _is_fsdp(module):
+                self._sharded.append(module)
+            if isinstance(module, nn.parallel.DistributedDataParallel):
+                self._synchronised.append((module, module.require_forward_param_sync))
             for parameter in module._parameters.values():
                 if parameter is not None:
                     self._put_aside(parameter)
@@ -99,10 +109,15 @@ class Surroundings:
             parameter.grad = None
 
     def set_back(self) -> None:
-        """Random states, buffers and modes as they were at the start."""
+        """Random states, buffers, modes and what wrappers keep as they were at the start."""
         self._random.set_back()
         for module, training in self._modes.items():
             module.training = training
+        for sharded in self._sharded:
+            # Without a backward the root keeps what it gathered, and the next forward would see the last point again.
+            sharded.reshard()
+        for wrapper, sends in self._synchronised:
+            wrapper.require_forward_param_sync = sends
         for module, buffers in self._buffers:
             now = module._buffers
             if len(now) != len(buffers) or any(now.get(name) is not buffer for name, buffer in buffers.items()):
@@ -119,7 +134,8 @@ class Surroundings:
 
     def close(self) -> None:
         """Set everything back, gradients and their flags included, and stop watching modules."""
-        self._hook.remove()
+        if self._hook is not None:
+            self._hook.remove()
         self.set_back()
         for parameter, (grad, flag) in self._aside.items():
             if parameter.requires_grad != flag:
@@ -160,6 +176,17 @@ def modules_reached(function: Callable[..., Any]) -> Iterator[nn.Module]:
         elif hasattr(item, "__dict__") and not isinstance(item, types.ModuleType | type | Tensor):
             # A trainer or a namespace: one level, since further in lies the whole program.
             todo += [value for value in vars(item).values() if isinstance(value, nn.Module)]
+
+
+def _compiles() -> bool:
+    """Whether torch.compile has made a graph in this process."""
+    dynamo = sys.modules.get("torch._dynamo")
+    return dynamo is not None and bool(dynamo.utils.counters["stats"]["unique_graphs"])
+
+
+def _is_fsdp(module: nn.Module) -> bool:
+    fsdp = sys.modules.get("torch.distributed.fsdp")  # no such module can be about before its class is
+    return fsdp is not None and isinstance(module, fsdp.FSDPModule)
 
 
 def _overlaps(tensor: Tensor) -> bool:
