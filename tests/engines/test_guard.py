@@ -58,6 +58,14 @@ def test_halves_at_most_six_times_in_a_row_and_twelve_in_a_run():
     assert guard.state_dict()["halvings"] == Guard.most == 12
 
 
+def test_stuck_until_the_loss_has_come_down_by_a_tenth():
+    guard = after(*[2.0] * Guard.opening)
+    assert guard.stuck
+    for _ in range(30):
+        guard.watch(1.7)
+    assert not guard.stuck
+
+
 def test_a_descent_that_is_lost_again_is_noticed_far_below_the_start():
     # From 10 down to 1: the limit is 1 + 0.3 * (mean of the opening - 1), though 5 is far below the start.
     guard = after(*[10.0] * Guard.opening, *[1.0] * 40)

@@ -121,7 +121,8 @@ class Calibrated:
 
     def _climb(self, view: StepView, measure: Measure) -> Decision:
         if view.back is not None:
-            factor = self._warm_up.follow(view, *_way(view.back, view.base, self._trust_slopes))
+            way = _way(view.back, view.base, self._trust_slopes)
+            factor = self._warm_up.follow(view, *way, stuck=self._guard.stuck)
         else:
             # The step moved other parameters than the last probed one did: its own batch is all there is.
             factor = self._warm_up.follow(view, *self._own_step(view, measure), seen=True)

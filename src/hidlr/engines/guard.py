@@ -67,6 +67,11 @@ class Guard:
         self._halvings += 1
         return self.factor
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the loss has not come down from its start yet by as much as would be alarming upwards."""
+        return self._best > self._mean - (self.above - 1) * abs(self._mean)
+
     def _settle(self, base: float, recent: float) -> None:
         if math.isfinite(self._last):
             self._jumps.add(abs(base - self._last))

@@ -94,11 +94,13 @@ class WarmUp:
         needed = (self.reach * view.build_up) ** (1 / probes)
         self._rise = min(max(min(self.rise**self._beat, self.steepest), needed), self.highest)
         # Where there are too few probes to climb so far, start higher.
-        start = min(self.start * max(needed / self._rise, 1.0) ** probes, self.highest_start)
+        start = min(self.start * math.pow(max(needed / self._rise, 1.0), probes), self.highest_start)
         # In a schedule's own warm-up the rates to come start there, and the present ones below.
         return start / view.build_up * view.factor / view.ahead
 
-    def follow(self, view: StepView, slope: float, curvature: float, *, seen: bool = False) -> float:
+    def follow(
+        self, view: StepView, slope: float, curvature: float, *, seen: bool = False, stuck: bool = False
+    ) -> float:
         """The factor on all rates that one measurement asks for; 1 if it says nothing.
 
         Args:
@@ -106,6 +108,8 @@ class WarmUp:
             slope: b of the way from the trailing average, at its beginning (loss per whole way).
             curvature: A of it (loss per whole way squared).
             seen: the measurement is of the step itself, on its own batch, instead.
+            stuck: the loss has not come down since the start. Steps as small as the gradients of a plateau (those
+                of plain descent or a heavy ball) say nothing but noise of it, and climb until they leave it.
         """
         # Gradients shrink tenfold within a few steps of a start: without a size of its own each probe would
         # count for as much as its gradient is large, and the average would speak of the past alone. The size is
@@ -124,7 +128,9 @@ class WarmUp:
         # Uphill from the average on, it is the lower point by far; downhill ever steeper, there is no end yet.
         xi = max(down, 0.0) / bend if bend > 0 else math.inf
         highest = 1.0 if raised else min(self._rise, self._limit / _scale(view))
-        wanted = math.pow((self.own_gain if seen else self.gain) * xi, self.damping)
+        wanted: float = ((self.own_gain if seen else self.gain) * xi) ** self.damping
+        if stuck and (view.momentum == 0 or view.build_up > 1):
+            wanted = max(wanted, self._rise)
         return max(min(wanted, highest), self.fall)
 
     def exploded(self, view: StepView) -> None:
