@@ -17,6 +17,7 @@ from hidlr.find import RateReport, find_rates
 from hidlr.groups import param_groups
 from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
+from hidlr.measuring import measure_influence
 from hidlr.tuner import HiDLR
 
 try:
@@ -41,5 +42,6 @@ __all__ = [
     "UnsupportedOptimizerError",
     "engines",
     "find_rates",
+    "measure_influence",
     "param_groups",
 ]

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -17,7 +18,7 @@ from hidlr.displacement import Displacement, Trail
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
 from hidlr.history import GroupRecord, History, StepRecord
-from hidlr.influence import Influence
+from hidlr.influence import Influence, members_of
 from hidlr.probe import Closure, Probe
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
@@ -172,7 +173,7 @@ class HiDLR:
 
     def influence(self) -> Influence:
         """Influence of each group, from the probes so far."""
-        return Influence.from_records(self.history)
+        return replace(Influence.from_records(self.history), members=members_of(self._groups()))
 
     def summary(self) -> Summary:
         """A table of groups: size, rate, slope, curvature, per-parameter influence; print it.
