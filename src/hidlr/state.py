@@ -28,6 +28,7 @@ class TunerState:
         bad_in_a_row: probes in a row that found no finite loss.
         engine: the kind of engine and its own state.
         trail: where the last probed step began, as `saved_trail` gives it; None if the engine does not look back.
+        freeze: what the freezer has measured and frozen; None if the tuner freezes nothing.
     """
 
     taken: int
@@ -38,6 +39,7 @@ class TunerState:
     bad_in_a_row: int
     engine: Mapping[str, Any]
     trail: Mapping[str, Any] | None = None
+    freeze: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, safe under ``torch.load(weights_only=True)`` and JSON."""
@@ -67,6 +69,7 @@ class TunerState:
                 bad_in_a_row=int(state["bad_in_a_row"]),
                 engine=state["engine"]["state"],
                 trail=state["trail"],
+                freeze=state.get("freeze"),
             )
             if set(found.written) != set(found.tuned):
                 raise ValueError("the groups of 'tuned' and 'written' differ")

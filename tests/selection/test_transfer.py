@@ -125,7 +125,7 @@ def test_wrapped_models():
 def test_too_unlike(other):
     selection = chosen(Tower(2), "layer_0/mlp", by="role_layer")
     before = copy.deepcopy(other.state_dict())
-    with pytest.raises(hidlr.StateError, match="too unlike: .* of"):
+    with pytest.raises(hidlr.StateError, match=r"too unlike: .* of"):
         selection.transfer(other)
     assert before.keys() == other.state_dict().keys()
 

@@ -1,10 +1,13 @@
 """How many parameters may be trained, and when to choose them."""
 
+import difflib
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from hidlr.errors import InputError, InputTypeError
 
-__all__ = ["Budget", "parse_budget", "spelled"]
+__all__ = ["Budget", "entries", "matched", "parse_budget", "spelled"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,31 @@ def entries(budget: float, parameters: int) -> int:
             f"budget={budget}: a share of the parameters is above 0 and at most 1; a number of them an int"
         )
     return int(budget * parameters + 1e-9)
+
+
+def matched(patterns: Sequence[str], names: Collection[str], what: str) -> set[str]:
+    """Names that some pattern is or fits.
+
+    Args:
+        patterns: names or globs.
+        names: of all groups.
+        what: the argument's name, for messages.
+
+    Raises:
+        InputTypeError: a lone string.
+        InputError: a pattern that fits nothing.
+    """
+    if isinstance(patterns, str):
+        raise InputTypeError(f"{what}={patterns!r}: give a list of names, [{patterns!r}]")
+    found: set[str] = set()
+    for pattern in patterns:
+        own = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
+        if not own:
+            near = difflib.get_close_matches(pattern, names, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise InputError(f"{what}: no group is called {pattern!r}: {hint}there are {', '.join(list(names)[:20])}")
+        found |= own
+    return found
 
 
 def parse_budget(text: str) -> float:

@@ -1,12 +1,10 @@
 """From influence to a selection: by budget, by threshold or by number."""
 
-import difflib
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 
 from hidlr.errors import InputError, InputTypeError
 from hidlr.influence import Influence
-from hidlr.selection.budget import entries, spelled
+from hidlr.selection.budget import entries, matched, spelled
 from hidlr.selection.choice import GroupChoice
 from hidlr.selection.choose import greedy, knapsack
 from hidlr.selection.selection import Selection
@@ -57,8 +55,8 @@ def select(
     """
     _check(influence, budget, threshold, top, rank)
     sizes = influence.sizes
-    forced = _matched(always, sizes, "always")
-    barred = _matched(never, sizes, "never")
+    forced = matched(always, sizes, "always")
+    barred = matched(never, sizes, "never")
     if forced & barred:
         raise InputError(f"{sorted(forced & barred)} in both always and never: leave it in one of them")
     open_names = [name for name in sizes if name in influence.ppi and name not in forced | barred]
@@ -118,20 +116,6 @@ def _check(influence: Influence, budget: float | None, threshold: float | None, 
         raise InputError("a threshold is one of influence per parameter: leave rank out")
     if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
         raise InputError(f"top={top!r}: keep at least one group")
-
-
-def _matched(patterns: Sequence[str], names: dict[str, int], what: str) -> set[str]:
-    if isinstance(patterns, str):
-        raise InputTypeError(f"{what}={patterns!r}: give a list of names, [{patterns!r}]")
-    found: set[str] = set()
-    for pattern in patterns:
-        own = {name for name in names if name == pattern or fnmatchcase(name, pattern)}
-        if not own:
-            near = difflib.get_close_matches(pattern, names, n=1)
-            hint = f"did you mean {near[0]!r}? " if near else ""
-            raise InputError(f"{what}: no group is called {pattern!r}: {hint}there are {', '.join(list(names)[:20])}")
-        found |= own
-    return found
 
 
 def _nothing(influence: Influence, names: list[str]) -> str:

@@ -161,6 +161,15 @@ class Selection:
         """Plain data for JSON."""
         return recipe.to_dict(self)
 
+    @classmethod
+    def from_dict(cls, data: Any) -> "Selection":
+        """Inverse of `to_dict`.
+
+        Raises:
+            StateError: an entry is missing or has the wrong type.
+        """
+        return cls(**recipe.from_dict(data))
+
     def save(self, path: str | Path) -> None:
         """Write a recipe: JSON that people can read.
 
