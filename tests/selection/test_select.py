@@ -70,6 +70,7 @@ def test_what_is_kept(options, kept):
         ({"top": 1, "always": "head"}, hidlr.InputTypeError, "list"),
         ({"top": 1, "always": ["head"], "never": ["head"]}, hidlr.InputError, "both"),
         ({"budget": 0.05, "always": ["head"]}, hidlr.InputError, "alone are 40"),
+        ({"top": 1, "always": ["head", "norm"]}, hidlr.InputError, "alone are 2 groups"),
         ({"top": 1, "never": ["*"]}, hidlr.InputError, "shorten never"),
     ],
 )

@@ -75,7 +75,9 @@ def select(
         rule = f"influence per parameter above {threshold:g} times the model's"
     else:
         assert top is not None
-        room = max(top - len(forced), 0)
+        room = top - len(forced)
+        if room < 0:
+            raise InputError(f"always={list(always)} alone are {len(forced)} groups, more than top={top}")
         chosen = set(sorted(open_names, key=lambda name: -value[name])[:room])
         rule = f"the {top} highest groups by {_RANKS[rank]}"
     if not chosen | forced:
