@@ -134,8 +134,8 @@ def test_many_groups_take_turns():
     optimizer = torch.optim.Adam(task.model.parameters(), lr=1e-3)
     found = hidlr.measure_influence(task.model, closure, optimizer=optimizer, steps=9, by="tensor", probes=2)
     assert [found.measured[name] + found.refused[name] for name in found.sizes] == [3] * 6
-    # A base and two groups a step, forth and back; a few are measured again at a better length.
-    assert 45 <= len(forwards) <= 45 + 24
+    # A base and two groups a step, forth and back; a few are measured again at a better length; the noise at first.
+    assert 45 <= len(forwards) <= 45 + 24 + 12
 
 
 def test_groups_are_those_of_the_optimizer_unless_told():

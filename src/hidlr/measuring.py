@@ -1,6 +1,8 @@
 """Influence without training: a short run along the optimizer's own steps, and then everything set back."""
 
+import itertools
 import math
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,10 +24,12 @@ from hidlr.twin import twin_of
 
 __all__ = ["measure_influence"]
 
-# A bend of so many times the rounding of the loss is measured to about a percent; longer probes see less of the
-# curvature where the model stands and more of what comes after.
-_VISIBLE = 1000.0
-_LEAST_VISIBLE, _MOST_VISIBLE = 100.0, 3e4
+# A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
+# stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
+_ABOVE_ROUNDING, _ABOVE_LEVEL = 1000.0, 20.0
+_NEARER, _FARTHER = 10.0, 30.0  # how far from it a bend may be without another try
+_STRAYS = 4  # samples of the latter, taken at the first steps
+_TRIES = 4  # ten times farther each, if need be
 _LONGEST = 1024.0  # of a probe, in steps: what bends so little there has no optimum worth naming
 
 
@@ -122,6 +126,7 @@ class _Run:
             dict.fromkeys(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
         )
         self._bends: dict[int, float] = {}  # curvature of each group when last seen (loss per step squared)
+        self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
         self._turn = 0
 
     def take(self, steps: int, probes: int) -> None:
@@ -152,6 +157,8 @@ class _Run:
             if not math.isfinite(base):
                 raise InputError(f"the loss is {base}: lower the optimizer's lr, or look at the batch")
             moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope)]
+            if len(self._strays) < _STRAYS:
+                self._stray(slopes, moving, probe)
             for k in self._next(moving, probes):
                 self._measure(k, slopes[k], base, probe)
             displacement.place_end()
@@ -173,21 +180,23 @@ class _Run:
     def _measure(self, k: int, slope: float, base: float, probe: Probe) -> None:
         """One group's curvature by central differences: the cubic part of the loss cancels."""
         noise = probe.noise(base)
-        size = _size(self._bends.get(k), noise)
-        for _ in range(3):  # again where the first was too near or too far to tell
+        size = 1.0
+        if k in self._bends:
+            size = _size(self._bends[k], self._wanted(noise))
+        for _ in range(_TRIES):  # again where the first was too near or too far to tell
             ahead, behind = probe.measure(plans.axis(len(self._groups), k, [size, -size]))
             curvature = (ahead + behind - 2 * base) / size**2
-            bend = abs(curvature) * size**2 / 2
+            bend, wanted = abs(curvature) * size**2 / 2, self._wanted(noise)
             if not math.isfinite(curvature):
                 better = size / 16
-            elif _LEAST_VISIBLE * noise <= bend <= _MOST_VISIBLE * noise:
+            elif wanted / _NEARER <= bend <= wanted * _FARTHER:
                 break
             else:
-                better = _size(curvature if bend >= 10 * noise else 10 * noise / size**2, noise)
+                better = _size(max(abs(curvature), wanted / 50 / size**2), wanted)
             if better == size:
                 break
             size = better
-        found = finding(slope, curvature, size, noise)
+        found = finding(slope, curvature, size, max(noise, self._level / 3))
         # A batch whose slope points uphill still has a curvature, and its slope belongs in the mean.
         reason = "" if found.reason == "not a descent direction" else found.reason
         if not reason:
@@ -195,12 +204,34 @@ class _Run:
         own = self._groups[k]
         self._meter.observe(own.name, own.size, curvature=curvature, reason=reason)
 
+    def _stray(self, slopes: list[float], moving: list[int], probe: Probe) -> None:
+        """How far losses lie from a smooth curve along the whole step: what low precision adds to rounding.
 
-def _size(bend: float | None, noise: float) -> float:
-    """How far to probe for a bend well above the noise (steps); one step where nothing is known yet."""
-    if bend is None or not math.isfinite(bend) or bend == 0:
-        return 1.0
-    return min(math.sqrt(2 * _VISIBLE * noise / abs(bend)), _LONGEST)
+        The odd part of L(h) - L(0) is -b h + c h^3, and b is known. Eight times what is missing at h/2 less what is
+        missing at h leaves no c, but the noise of both.
+        """
+        direction = [float(k in moving) for k in range(len(slopes))]
+        whole = sum(slopes[k] for k in moving)
+        missing = []
+        for size in (0.5, 1.0, 2.0):
+            ahead, behind = probe.measure(plans.along(direction, [size, -size]))
+            missing.append((behind - ahead) / 2 - whole * size)
+        found = [abs(8 * near - far) / math.sqrt(65) for near, far in itertools.pairwise(missing)]
+        self._strays += [stray for stray in found if math.isfinite(stray)]
+
+    @property
+    def _level(self) -> float:
+        """By how much losses stray from a smooth curve (loss)."""
+        return math.sqrt(statistics.fmean(stray**2 for stray in self._strays)) if self._strays else 0.0
+
+    def _wanted(self, noise: float) -> float:
+        """The bend to aim for (loss)."""
+        return max(_ABOVE_ROUNDING * noise, _ABOVE_LEVEL * self._level)
+
+
+def _size(curvature: float, bend: float) -> float:
+    """How far to probe for a bend (steps)."""
+    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
 
 
 def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[list[_Group], Sequence[dict[str, Any]]]:
