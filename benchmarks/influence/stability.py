@@ -3,7 +3,8 @@
     python -m benchmarks.influence.stability --data DIR     # about 6 minutes
 
 `measure_influence` with its defaults (24 steps, role within layer) from each of three seeds (head and batches), and
-for each seed again after 5% and 10% of a fine-tuning run of 400 steps of AdamW at 5e-5, warmed up and then falling linearly.
+for each seed again after 5% and 10% of a fine-tuning run of 400 steps of AdamW at 5e-5, warmed up, then falling
+linearly.
 """
 
 import itertools

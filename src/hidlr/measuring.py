@@ -127,7 +127,7 @@ class _Run:
         )
         self._bends: dict[int, float] = {}  # curvature of each group when last seen (loss per step squared)
         self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
-        self._turn = 0
+        self._tries = [0.0] * len(groups)  # accepted measurements, and half of the refused
 
     def take(self, steps: int, probes: int) -> None:
         """Take the steps, measuring some groups' curvature at each; set everything back."""
@@ -169,13 +169,9 @@ class _Run:
         after.set_back()
 
     def _next(self, moving: list[int], probes: int) -> list[int]:
-        """Whose turn it is: the next groups that moved."""
-        count = len(self._groups)
-        order = [(self._turn + k) % count for k in range(count)]
-        due = [k for k in order if k in set(moving)][:probes]
-        if due:
-            self._turn = due[-1] + 1
-        return due
+        """Whose turn it is: groups with the fewest accepted measurements, a refused one counting half."""
+        due = sorted(moving, key=lambda k: (self._tries[k], k))[:probes]
+        return sorted(due)
 
     def _measure(self, k: int, slope: float, base: float, probe: Probe) -> None:
         """One group's curvature by central differences: the cubic part of the loss cancels."""
@@ -201,6 +197,7 @@ class _Run:
         reason = "" if found.reason == "not a descent direction" else found.reason
         if not reason:
             self._bends[k] = curvature
+        self._tries[k] += 0.5 if reason else 1.0
         own = self._groups[k]
         self._meter.observe(own.name, own.size, curvature=curvature, reason=reason)
 
