@@ -92,10 +92,12 @@ def tune(
     optimizer.zero_grad()
 
 
-def arguments(doc: str | None) -> argparse.Namespace:
+def arguments(doc: str | None, *, minutes: bool = False) -> argparse.Namespace:
     """The options that all scripts have; one thread."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="folder of the data sets (default: HIDLR_DATA)")
+    if minutes:
+        parser.add_argument("--minutes", type=float, default=float("inf"), help="when to stop (default: at the end)")
     args = parser.parse_args()
     if args.data:
         os.environ["HIDLR_DATA"] = str(args.data)
