@@ -196,3 +196,24 @@ def test_a_loss_that_is_not_finite():
     optimizer = torch.optim.SGD(task.model.parameters(), lr=1e-2)
     with pytest.raises(hidlr.InputError, match="nan"):
         hidlr.measure_influence(task.model, lambda: task.closure() * float("nan"), optimizer=optimizer, steps=1)
+
+
+def test_all_losses_of_a_step_draw_the_same_masks_and_the_next_step_others():
+    task = mlp()
+    states = []
+
+    def closure():
+        states.append((torch.is_grad_enabled(), torch.get_rng_state()))
+        torch.rand(3)  # dropout
+        return task.closure()
+
+    optimizer = torch.optim.Adam(task.model.parameters(), lr=1e-3)
+    hidlr.measure_influence(task.model, closure, optimizer=optimizer, steps=3)
+    firsts = [state for differentiated, state in states if differentiated]
+    assert len(firsts) == 3
+    assert not torch.equal(firsts[0], firsts[1])
+    assert not torch.equal(firsts[1], firsts[2])
+    for differentiated, state in states:
+        if differentiated:
+            current = state
+        assert torch.equal(state, current)

@@ -123,4 +123,4 @@ def write(name: str, result: Mapping[str, Any]) -> None:
 def _ranks(values: Tensor) -> Tensor:
     below = (values[None] < values[:, None]).sum(1)
     equal = (values[None] == values[:, None]).sum(1)
-    return below + (equal - 1) / 2
+    return below.double() + (equal.double() - 1) / 2

@@ -130,6 +130,15 @@ def test_too_unlike(other):
     assert before.keys() == other.state_dict().keys()
 
 
+def test_too_little_matches_although_the_head_does():
+    selection = chosen(Tower(2), "head/head", by="role_layer")
+    other = Tower(2)
+    other.more = nn.ParameterList(nn.Parameter(torch.zeros(2)) for _ in range(40))
+    with pytest.raises(hidlr.StateError, match=r"15 of 55 parameters have a like, 2 of them trained"):
+        selection.transfer(other)
+    assert selection.transfer(other, least=0.2).parameters == 15
+
+
 def test_a_transferred_recipe_is_a_recipe(tmp_path):
     large = Tower(6)
     chosen(Tower(2), "layer_0/norm", by="role_layer").transfer(large).save(tmp_path / "large.json")
