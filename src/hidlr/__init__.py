@@ -14,9 +14,11 @@ from hidlr.errors import (
     UnsupportedOptimizerError,
 )
 from hidlr.find import RateReport, find_rates
-from hidlr.groups import param_groups
+from hidlr.groups import Place, param_groups
 from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
+from hidlr.measuring import measure_influence
+from hidlr.selection import Budget, GroupChoice, Match, PeftExport, Selection, select, selection_from_peft
 from hidlr.tuner import HiDLR
 
 try:
@@ -25,7 +27,9 @@ except PackageNotFoundError:  # run from a source tree that is not installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "Budget",
     "ClosureError",
+    "GroupChoice",
     "GroupRecord",
     "HiDLR",
     "HidlrError",
@@ -34,12 +38,19 @@ __all__ = [
     "Influence",
     "InputError",
     "InputTypeError",
+    "Match",
     "MissingExtraError",
+    "PeftExport",
+    "Place",
     "RateReport",
+    "Selection",
     "StateError",
     "StepRecord",
     "UnsupportedOptimizerError",
     "engines",
     "find_rates",
+    "measure_influence",
     "param_groups",
+    "select",
+    "selection_from_peft",
 ]

@@ -1,24 +1,23 @@
 """Rates without training: one set of probes from where the model stands, and no trace left."""
 
-import copy
 import math
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.optimizer import Optimizer
 
 from hidlr import plans
 from hidlr.compatibility import check_dense, check_groups, check_optimizer
 from hidlr.displacement import Displacement
 from hidlr.engines import Finding, LineMinimum, search_line
-from hidlr.errors import ClosureError, InputError
+from hidlr.errors import InputError
 from hidlr.history import GroupRecord, StepRecord
-from hidlr.probe import Closure, Probe, Surroundings
+from hidlr.probe import Closure, Probe, Surroundings, differentiate
 from hidlr.reduction import Group, Ranks
 from hidlr.reports import Curve, Summary, parabola_figure, summary
+from hidlr.twin import twin_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -87,6 +86,7 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure, *, proc
         ClosureError: the closure's loss does not depend on the parameters.
 
     Example:
+        >>> import torch
         >>> model = nn.Linear(3, 1, dtype=torch.float64)
         >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-6)
         >>> x = torch.randn(64, 3, dtype=torch.float64)
@@ -108,11 +108,11 @@ def find_rates(model: nn.Module, optimizer: Optimizer, closure: Closure, *, proc
     surroundings = Surroundings(flat, [closure], known)
     displacement: Displacement | None = None
     try:
-        _differentiate(closure)
+        differentiate(closure, "find_rates")
         surroundings.set_back()
         check_dense(flat)
         displacement = Displacement(parameters, keep_gradients=True)  # some optimizers write to them
-        _twin(optimizer).step()
+        twin_of(optimizer).step()
         slopes = ranks.settle(displacement.slopes(ranks), {})
     finally:
         surroundings.close()
@@ -202,25 +202,3 @@ def _curve(name: str, rate: float, base: float, own: _Own) -> Curve:
         best_rate=None if found.reason else own.minimum * rate,
         reason=found.reason,
     )
-
-
-def _differentiate(closure: Closure) -> None:
-    with torch.enable_grad():
-        loss: Any = closure()
-        if not (isinstance(loss, Tensor) and loss.numel() == 1 and loss.requires_grad):
-            raise ClosureError(
-                "find_rates needs a closure that returns a scalar loss connected to the parameters, "
-                "`lambda: loss_fn(model(x), y)`, without no_grad, .item() or backward()"
-            )
-        loss.backward()  # type: ignore[no-untyped-call]
-
-
-def _twin(optimizer: Optimizer) -> Optimizer:
-    """An optimizer of the same parameters with a copy of the state: its step leaves the original's alone."""
-    shared: dict[int, Any] = {id(p): p for group in optimizer.param_groups for p in group["params"]}
-    twin = copy.deepcopy(optimizer, shared)
-    # Optimizers pickle no more than state and groups; some keep settings beside them.
-    for name, value in vars(optimizer).items():
-        if name not in vars(twin) and name != "step":  # a scheduler wraps step in place
-            setattr(twin, name, copy.copy(value))
-    return twin

@@ -71,6 +71,7 @@ class StepRecord:
         seconds: wall-clock spent in the probe.
         factor: the schedule's factor at this step; under a torch scheduler the rate over its peak.
         note: why no rate changed, "" if some did.
+        frozen: groups that were frozen after this probe.
     """
 
     step: int
@@ -82,6 +83,7 @@ class StepRecord:
     seconds: float = 0.0
     factor: float = 1.0
     note: str = ""
+    frozen: tuple[str, ...] = ()
 
     @property
     def rates(self) -> dict[str, float]:
@@ -110,6 +112,7 @@ class StepRecord:
                     ),
                     "points": tuple(tuple(map(_number, point)) for point in data["points"]),
                     "losses": tuple(map(_number, data["losses"])),
+                    "frozen": tuple(map(str, data.get("frozen", ()))),
                 }
             )
         except (ValueError, TypeError, KeyError, AttributeError) as error:

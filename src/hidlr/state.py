@@ -30,6 +30,7 @@ class TunerState:
         engine: the kind of engine and its own state.
         trail: where the last probed step began, as `saved_trail` gives it; None if the engine does not look back.
         writes_gradients: whether base steps were seen to write to the gradients.
+        freeze: what the freezer has measured and frozen; None if the tuner freezes nothing.
     """
 
     taken: int
@@ -41,6 +42,7 @@ class TunerState:
     engine: Mapping[str, Any]
     trail: Mapping[str, Any] | None = None
     writes_gradients: bool = False
+    freeze: Mapping[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, safe under ``torch.load(weights_only=True)`` and JSON."""
@@ -71,6 +73,7 @@ class TunerState:
                 engine=state["engine"]["state"],
                 trail=state["trail"],
                 writes_gradients=bool(state.get("writes_gradients", False)),
+                freeze=state.get("freeze"),
             )
             if set(found.written) != set(found.tuned):
                 raise ValueError("the groups of 'tuned' and 'written' differ")

@@ -4,6 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakSet
@@ -16,12 +17,14 @@ from hidlr.compatibility import check_dense, check_groups, check_optimizer, mome
 from hidlr.displacement import Displacement, Trail
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
+from hidlr.freezing import Freezer, restored
 from hidlr.history import GroupRecord, History, StepRecord
-from hidlr.influence import Influence
+from hidlr.influence import Influence, members_of
 from hidlr.probe import Closure, Probe
 from hidlr.reduction import Group, Ranks
 from hidlr.reports import Summary, summary
 from hidlr.schedules import Composed, Horizon, own_rates, read_rate, write_rate
+from hidlr.selection import Budget, Selection
 from hidlr.state import TunerState, loaded_trail, saved_trail
 
 __all__ = ["HiDLR"]
@@ -48,6 +51,8 @@ class HiDLR:
         history: where records go; None keeps them in memory.
         process_group: the ranks that decide together, each with its part of the batch; None is all of them once
             torch.distributed is initialised, False this process alone.
+        freeze: `Budget(0.01, after=50)` freezes all but the groups that matter most at the first probe after so many
+            steps by which every group was measured.
 
     Raises:
         InputTypeError: not an optimizer, or one that cannot be tuned (`UnsupportedOptimizerError`).
@@ -83,6 +88,7 @@ class HiDLR:
         engine: Engine | None = None,
         history: History | None = None,
         process_group: Group = None,
+        freeze: Budget | None = None,
     ) -> None:
         self._ranks = Ranks(process_group)
         self._optimizer = check_optimizer(optimizer)
@@ -93,6 +99,7 @@ class HiDLR:
         self._schedule: Horizon | Composed = horizon if scheduler is None else Composed(scheduler, self._optimizer)
         self._engine = engine or Calibrated(self._names, overhead=overhead, total_steps=total_steps, every=every)
         self.history = History() if history is None else history
+        self._freezer = None if freeze is None else Freezer(freeze, self._names)
         self._tuned = [read_rate(group) for group in self._optimizer.param_groups]
         self._written = list(self._tuned)
         self._taken = 0  # base steps so far
@@ -186,7 +193,12 @@ class HiDLR:
 
     def influence(self) -> Influence:
         """Influence of each group, from the probes so far."""
-        return Influence.from_records(self.history)
+        return replace(Influence.from_records(self.history), members=members_of(self._groups()))
+
+    @property
+    def selection(self) -> Selection | None:
+        """What ``freeze=`` has chosen; None before, or without it."""
+        return None if self._freezer is None else self._freezer.selection
 
     def summary(self) -> Summary:
         """A table of groups: size, rate, slope, curvature, per-parameter influence; print it.
@@ -227,6 +239,9 @@ class HiDLR:
         if isinstance(self._schedule, Horizon):
             self._write_horizon(self._taken)
         if record is not None:
+            if self._freezer is not None:
+                frozen = self._freezer.watch(self._taken, record, self._optimizer, self._modules)
+                record = replace(record, frozen=frozen)
             self._keep(record)
         return record
 
@@ -460,6 +475,7 @@ class HiDLR:
             engine={"kind": type(self._engine).__name__, "state": self._engine.state_dict()},
             writes_gradients=self._writes_gradients,
             trail=None if self._trail is None else saved_trail(self._trail, self._names, self._parameters()),
+            freeze=None if self._freezer is None else self._freezer.state_dict(self._optimizer),
         ).to_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -471,6 +487,7 @@ class HiDLR:
         saved = TunerState.from_dict(state, self._names, type(self._engine).__name__)
         trail = None if saved.trail is None else loaded_trail(saved.trail, self._names, self._parameters())
         before = self._engine.state_dict()
+        freezer = restored(self._freezer, saved.freeze)
         try:
             self._engine.load_state_dict(saved.engine)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -484,6 +501,9 @@ class HiDLR:
         self._seen = self._taken
         self._displacement = self._back = None
         self._trail = trail
+        if freezer is not None:
+            freezer.enforce(self._optimizer, instead_of=self._freezer)
+        self._freezer = freezer
         if isinstance(self._schedule, Horizon):
             self._write_horizon(self._taken)
 

@@ -31,7 +31,9 @@ def with_lora() -> nn.Sequential:
 
 
 def test_public_names() -> None:
-    assert set(hidlr.groups.__all__) == {"ROLES", "By", "layer_of", "param_groups", "role_of"}
+    assert set(hidlr.groups.__all__) == {
+        "ROLES", "By", "Located", "Place", "canonical_name", "layer_of", "located", "param_groups", "role_of",
+    }  # fmt: skip
     assert all(hasattr(hidlr.groups, name) for name in hidlr.groups.__all__)
 
 
@@ -135,7 +137,7 @@ ERRORS: dict[str, tuple[Callable[[], nn.Module], Any, type[Exception], str]] = {
         models.mlp,
         "roles",
         InputError,
-        'by=\'roles\' is unknown: did you mean "role"? choose from "role", "layer", "tensor", "bias", '
+        'by=\'roles\' is unknown: did you mean "role"? choose from "role", "layer", "role_layer", "tensor", "bias", '
         '"head", "lora", "all"; a pattern goes in a dict, e.g. {"name": \'roles\', "rest": "*"}',
     ),
     "unknown scheme, nothing near": (models.mlp, "4.*", InputError, "by='4.*' is unknown: choose from \"role\""),

@@ -107,8 +107,8 @@ def test_a_whole_run_has_every_section(digits: str) -> None:
         "How it was run",
     ]
     assert checked.tags.count("h1") == 1
-    assert checked.tags.count("figure") == checked.tags.count("figcaption") == 6
-    assert len(svgs(digits)) == 12
+    assert checked.tags.count("figure") == checked.tags.count("figcaption") == 8
+    assert len(svgs(digits)) == 16
     assert all(role in checked.text for role in ROLES)
 
 

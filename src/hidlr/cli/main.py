@@ -6,13 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hidlr.cli import bench, find, report, train
+from hidlr.cli import apply, bench, find, influence, report, select, train
 from hidlr.errors import HidlrError, InputError
 
 __all__ = ["main"]
 
 # Each module adds its parser; what is slow to import it imports when run.
-_COMMANDS = (train, report, find, bench)
+_COMMANDS = (train, report, find, influence, select, apply, bench)
 
 _EPILOG = """\
 examples:
@@ -20,6 +20,8 @@ examples:
   hidlr train digits --compare       ... and search a uniform rate by hand beside it (1 min)
   hidlr find diabetes                what rates do the groups want, before any training?
   hidlr report runs/digits-001       write the run's page again
+  hidlr influence runs/digits-001    which parameters matter
+  hidlr select runs/digits-001 --budget 1% -o recipe.json
 
 exit codes: 0 all went well, 1 it failed, 2 the command line cannot work, 130 Ctrl-C
 """

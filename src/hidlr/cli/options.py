@@ -38,7 +38,7 @@ def add_problem_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--groups",
         metavar="SCHEME",
-        help="role, layer, tensor, bias, head, all, or feature for diabetes (default: the workload's)",
+        help="role, layer, role_layer, tensor, bias, head, all, or feature for diabetes (default: the workload's)",
     )
     parser.add_argument(
         "--start-rate", type=float, metavar="RATE", help="where the search for rates starts (default: 1e-3)"

@@ -29,11 +29,11 @@ def param_groups(model: nn.Module, by: By, **defaults: Any) -> list[dict[str, An
 
     Args:
         model: the model, wrapped (DDP, torch.compile, FSDP2, PEFT) or not.
-        by: "role" (see `role_of`), "layer" (see `layer_of`), "tensor" (one group each), "bias" (bias, rest),
-            "head" (head, rest), "lora" (lora_A, lora_B, lora_magnitude, head, rest: those that there are) or
-            "all"; or a dict from group name to a pattern or a list of patterns on the parameter's full name,
-            globs or ``"re:..."`` for ``re.search``, of which the first match wins; or a callable
-            ``(name, parameter) -> group name``.
+        by: "role" (see `role_of`), "layer" (see `layer_of`), "role_layer" (each role within each layer,
+            "layer_3/attention"), "tensor" (one group each), "bias" (bias, rest), "head" (head, rest), "lora"
+            (lora_A, lora_B, lora_magnitude, head, rest: those that there are) or "all"; or a dict from group name to a
+            pattern or a list of patterns on the parameter's full name, globs or ``"re:..."`` for ``re.search``, of
+            which the first match wins; or a callable ``(name, parameter) -> group name``.
         **defaults: options for every group, such as ``weight_decay=0.1``.
 
     Returns:

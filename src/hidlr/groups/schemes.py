@@ -29,6 +29,11 @@ def layers(sites: Sequence[Site]) -> list[str]:
     return site_layers(sites)
 
 
+def roles_in_layers(sites: Sequence[Site]) -> list[str]:
+    """Group by role within each layer: "layer_3/attention"."""
+    return [f"{layer}/{role}" for layer, role in zip(site_layers(sites), roles(sites), strict=True)]
+
+
 def tensors(sites: Sequence[Site]) -> list[str]:
     """Give each parameter its own group, under its name without what wrappers add."""
     return [site.plain for site in sites]
@@ -96,6 +101,7 @@ SCHEMES: MappingProxyType[str, Scheme] = MappingProxyType(
     {
         "role": roles,
         "layer": layers,
+        "role_layer": roles_in_layers,
         "tensor": tensors,
         "bias": biases,
         "head": head,

@@ -1,6 +1,8 @@
 """One self-contained HTML page from a run folder."""
 
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -8,9 +10,9 @@ from hidlr.errors import InputError
 from hidlr.reports import plots, tables
 from hidlr.reports.found import found_of, subtitle_of, tiles_of, title_of
 from hidlr.reports.load import RunData, load_run
-from hidlr.reports.series import final_rates, series_of, styles
+from hidlr.reports.series import GroupSeries, final_rates, series_of, styles
 from hidlr.reports.theme import has_matplotlib
-from hidlr.reports.views import Page
+from hidlr.reports.views import Page, Section
 
 __all__ = ["write_report"]
 
@@ -60,7 +62,7 @@ def _page(data: RunData) -> Page:
         plots.path(data),
         plots.rates(data, series, chosen),
         tables.groups(data, rates),
-        tables.influence(data, chosen),
+        _influence(data, series, chosen),
         plots.training(data),
         plots.cost(data),
         plots.slopes(series, chosen),
@@ -78,6 +80,11 @@ def _page(data: RunData) -> Page:
         sections=tuple(section for section in sections if section is not None),
         version=_version(),
     )
+
+
+def _influence(data: RunData, series: Mapping[str, GroupSeries], chosen: Mapping[str, int | None]) -> Section | None:
+    section = tables.influence(data, chosen)
+    return None if section is None else replace(section, plots=plots.influence(data, series, chosen))
 
 
 def _render(page: Page) -> str:

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +172,20 @@ def _result(data: dict[str, Any], run: Mapping[str, Any], notices: list[str]) ->
     )
 
 
+_PARTS = ("ppi", "total", "sizes", "measured", "refused")
+
+
 def _influence(data: dict[str, Any], notices: list[str]) -> Influence | None:
-    parts = [_mapping(data.get(field.name)) for field in fields(Influence)]
+    with suppress(StateError):
+        return Influence.from_dict(data)
+    # A file of other programs may lack what a page can do without.
+    parts = [_mapping(data.get(name)) for name in _PARTS]
     if not parts[0] or not parts[2]:
         notices.append("influence.json has no ppi and sizes; influence is taken from the history instead.")
         return None
     ppi, total, *counts = ({name: number_in(value) for name, value in part.items()} for part in parts)
-    return Influence(ppi, total, *({k: int(v) for k, v in c.items() if math.isfinite(v)} for c in counts))
+    sizes, measured, refused = ({k: int(v) for k, v in c.items() if math.isfinite(v)} for c in counts)
+    return Influence(ppi, total, sizes, measured, refused)
 
 
 def _mapping(value: object) -> dict[str, Any]:

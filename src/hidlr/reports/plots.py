@@ -11,9 +11,11 @@ import numpy as np
 from hidlr.reports.contours import path_figure
 from hidlr.reports.curves import last_curves
 from hidlr.reports.figures import Line, Panel, is_thinned, line_figure
+from hidlr.reports.heatmap import draw_heat_maps, grid_of
 from hidlr.reports.load import Metric, RunData
 from hidlr.reports.parabolas import draw_parabolas
-from hidlr.reports.series import GroupSeries
+from hidlr.reports.series import GroupSeries, influence_over_time
+from hidlr.reports.shares import draw_shares, shares_of
 from hidlr.reports.svg import to_svg
 from hidlr.reports.text import count, duration, number, percent, plural, printable, shorten
 from hidlr.reports.theme import INK, NARROW, WIDE, Size, has_matplotlib
@@ -24,11 +26,12 @@ from hidlr.reports.words import loss_sentence, phases_sentence
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["cost", "curvatures", "parabolas", "path", "rates", "slopes", "training"]
+__all__ = ["cost", "curvatures", "influence", "parabolas", "path", "rates", "slopes", "training"]
 
 Styles = Mapping[str, int | None]
 
 _CURVES = 12
+_BUDGET = 0.01  # share of the parameters that is marked
 _EVALS = 6
 _SMOOTHED_FROM = 50
 
@@ -66,6 +69,43 @@ def curvatures(series: Mapping[str, GroupSeries], styles: Styles) -> Section | N
     )
     caption = "Curvature of each accepted measurement: how soon the loss turns up again along that step."
     return _group_section("curvatures", "Curvatures", panel, caption, [], styles)
+
+
+def influence(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) -> tuple[Plot, ...]:
+    """Influence by role and layer, against parameters, and over time."""
+    plots: tuple[Plot, ...] = ()
+    grid = grid_of(data.influence)
+    if grid is not None:
+        caption = (
+            "Influence per parameter (loss per parameter) by role and layer, in logarithmic shades: the darker, the "
+            "more a parameter there is worth training. Empty cells were not measured, or do not exist."
+        )
+        label = f"Map of influence per parameter, {plural(len(grid.ppi), 'cell')}."
+        plots += _plot("heat", label, caption, (), lambda size: draw_heat_maps({"": grid}, size, INK))
+    shares = shares_of(data.influence)
+    if shares is not None and len(shares.names) > 1:
+        frozen = sum(len(record.frozen) for record in data.records) > 0
+        budget = _BUDGET
+        caption = (
+            "Groups by influence per parameter, added up from the highest: the share of all influence, each group "
+            f"measured on its own, that a share of the parameters offers. {percent(budget)} of the parameters offer "
+            f"{percent(shares.within(budget))} of it." + (" This run froze some groups." if frozen else "")
+        )
+        label = f"Share of influence against share of parameters, {plural(len(shares.names), 'group')}."
+        plots += _plot("shares", label, caption, (), lambda size: draw_shares({"": shares}, budget, size, INK))
+    panel = _group_panel(
+        "influence per parameter, log scale",
+        series,
+        styles,
+        lambda group: (group.measured_at, influence_over_time(group)),
+    )
+    if not panel.empty():
+        caption = "Influence per parameter from all accepted measurements up to each step."
+        keys = tuple(
+            Key(printable(line.name), _last(line.y), line.style) for line in panel.lines if line.style is not None
+        )
+        plots += _lines("influence-over-time", [panel], caption, keys)
+    return plots
 
 
 def training(data: RunData) -> Section | None:

@@ -9,7 +9,7 @@ import numpy as np
 from hidlr.history import StepRecord
 from hidlr.reports.thin import Floats
 
-__all__ = ["GroupSeries", "final_rates", "series_of", "styles"]
+__all__ = ["GroupSeries", "final_rates", "influence_over_time", "series_of", "styles"]
 
 _ALL_COLOURED = 12
 _PALETTE = 8
@@ -47,7 +47,8 @@ def series_of(records: Iterable[StepRecord]) -> dict[str, GroupSeries]:
         for group in record.groups:
             if group.name not in sizes:
                 rates[group.name], measured[group.name] = [], []
-            sizes[group.name] = group.size
+            # A frozen group counts no trainable entries.
+            sizes[group.name] = max(group.size, sizes.get(group.name, 0))
             rates[group.name].append((record.step, _tuned(group.rate_after, record.factor)))
             if group.accepted and group.slope is not None and group.curvature is not None:
                 measured[group.name].append((record.step, group.slope, group.curvature))
@@ -83,6 +84,19 @@ def styles(rates: Mapping[str, float]) -> dict[str, int | None]:
     ranked = sorted((name for name in rates if rates[name] > 0), key=lambda name: -rates[name])
     ends = ranked[: _PALETTE // 2] + ranked[_PALETTE // 2 :][-(_PALETTE // 2) :]
     return {name: ends.index(name) if name in ends else None for name in rates}
+
+
+def influence_over_time(group: GroupSeries) -> Floats:
+    """Influence per parameter after each accepted measurement: running mean slope squared over mean curvature.
+
+    Negative or zero means give nan.
+    """
+    counts = np.arange(1, len(group.slopes) + 1)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        slopes, curvatures = np.cumsum(group.slopes) / counts, np.cumsum(group.curvatures) / counts
+        found: Floats = slopes * (slopes / curvatures) / max(group.size, 1)
+    found[~((slopes > 0) & (curvatures > 0))] = math.nan
+    return found
 
 
 def _tuned(rate: float, factor: float) -> float:

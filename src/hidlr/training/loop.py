@@ -1,7 +1,6 @@
 """The training loop: step, record, checkpoint; stop and resume at the end of any step."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from hidlr.training.config import RunConfig
@@ -83,7 +82,7 @@ def _recorder(out: Path | None, session: Session, *, resume: bool) -> Recorder:
 def _finish(session: Session, recorder: Recorder, *, write: bool) -> Result:
     result = Result.of(session, session.workload.evaluate(session.model))
     if write:  # a comparison may have added to what a complete run wrote
-        recorder.write("influence.json", asdict(result.influence))
+        recorder.write("influence.json", result.influence.to_dict())
         recorder.write("result.json", result.to_dict())
     recorder.close()
     return result.at(recorder.path, recorder.problems)

@@ -72,7 +72,7 @@ class Result:
             cpu_seconds=session.cpu_seconds,
             probe_seconds=session.probe_seconds,
             diverged_at=session.diverged_at,
-            influence=Influence.from_records(history),
+            influence=Influence.from_records(history).located(session.model, session.optimizer.param_groups),
             history=history,
             summary=session.control.summary(),
             surface=session.workload.surface(),

@@ -1,0 +1,266 @@
+"""Influence without training: a short run along the optimizer's own steps, and then everything set back."""
+
+import itertools
+import math
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from weakref import WeakSet
+
+import torch
+from torch import Tensor, nn
+from torch.optim.optimizer import Optimizer
+
+from hidlr import plans
+from hidlr.compatibility import check_dense, check_groups, check_optimizer
+from hidlr.displacement import Displacement
+from hidlr.engines.findings import finding
+from hidlr.errors import InputError, InputTypeError
+from hidlr.groups import By, param_groups
+from hidlr.influence import Influence, InfluenceMeter
+from hidlr.probe import Closure, Probe, RandomState, Surroundings, differentiate
+from hidlr.twin import twin_of
+
+__all__ = ["measure_influence"]
+
+# A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
+# stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
+_ABOVE_ROUNDING, _ABOVE_LEVEL = 1000.0, 20.0
+_NEARER, _FARTHER = 10.0, 30.0  # how far from it a bend may be without another try
+_STRAYS = 4  # samples of the latter, taken at the first steps
+_TRIES = 4  # ten times farther each, if need be
+_LONGEST = 1024.0  # of a probe, in steps: what bends so little there has no optimum worth naming
+
+
+@dataclass(frozen=True)
+class _Group:
+    name: str
+    size: int
+    parameters: list[Tensor]
+
+
+def measure_influence(
+    model: nn.Module,
+    closures: Closure | Iterable[Closure],
+    *,
+    optimizer: Optimizer,
+    steps: int = 24,
+    by: By | None = None,
+    probes: int | None = None,
+) -> Influence:
+    """Measure which groups matter in a short run, after which all is as it was, bit for bit.
+
+    A twin of the optimizer takes a few dozen steps at the optimizer's rates. The gradient in hand gives
+    every group's slope at every step for nothing; curvatures cost two forward passes each, a few groups a
+    step, in turn. Then parameters, gradients, optimizer state, buffers, modes and random states are set back.
+    Needs one copy of the parameters, two more while it measures, and one of the optimizer's state.
+
+    Args:
+        model: the model whose parameters the optimizer has.
+        closures: each computes the loss of one batch, without backward; step t takes the t-th, and begins again
+            after the last.
+        optimizer: any torch optimizer linear in ``lr``. Its rates are those of the short run: take a usual one.
+        steps: length of the run.
+        by: how to group, as in `param_groups`, e.g. "role_layer" or "tensor"; None takes the optimizer's groups.
+        probes: curvatures to measure per step; None is what measures each group twice, but at most 8.
+
+    Returns:
+        The influence of each group, with the names and places of its parameters.
+
+    Raises:
+        InputError: no closure, no step, nothing to measure, or a loss that is not finite.
+        InputTypeError: something that is no closure.
+        ClosureError: a closure's loss does not depend on the parameters.
+
+    Example:
+        >>> model = nn.Linear(3, 1, dtype=torch.float64)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+        >>> x = torch.randn(64, 3, dtype=torch.float64)
+        >>> found = measure_influence(
+        ...     model, lambda: (model(x) - 1).square().mean(), optimizer=optimizer, steps=3, by="tensor"
+        ... )
+        >>> found.sizes
+        {'weight': 3, 'bias': 1}
+    """
+    optimizer = check_optimizer(optimizer)
+    batches = _checked(closures)
+    if steps < 1 or (probes is not None and probes < 1):
+        raise InputError(f"steps={steps}, probes={probes}: measure at least one group in at least one step")
+    groups, described = _grouped(model, optimizer, by)
+    if probes is None:
+        probes = min(math.ceil(2 * len(groups) / steps), 8)
+    meter = InfluenceMeter()
+    for group in groups:
+        meter.observe(group.name, group.size)
+    _Run(optimizer, groups, batches, WeakSet([model]), meter).take(steps, probes)
+    return Influence.of(meter).located(model, described)
+
+
+class _Run:
+    """The short run: everything that it changes, and how it is set back.
+
+    Args:
+        optimizer: the original, whose twin takes the steps.
+        groups: what to measure.
+        batches: closures, in turn.
+        known: modules whose buffers and modes are set back.
+        meter: takes in what is found.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        groups: list[_Group],
+        batches: Sequence[Closure],
+        known: "WeakSet[nn.Module]",
+        meter: InfluenceMeter,
+    ) -> None:
+        self._optimizer = optimizer
+        self._groups = groups
+        self._batches = batches
+        self._known = known
+        self._meter = meter
+        # All that the optimizer moves, not only what is measured.
+        self._parameters = list(
+            dict.fromkeys(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
+        )
+        self._bends: dict[int, float] = {}  # curvature of each group when last seen (loss per step squared)
+        self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
+        self._tries = [0.0] * len(groups)  # accepted measurements, and half of the refused
+
+    def take(self, steps: int, probes: int) -> None:
+        """Take the steps, measuring some groups' curvature at each; set everything back."""
+        surroundings = Surroundings(self._parameters, self._batches, self._known)
+        start = [parameter.detach().clone() for parameter in self._parameters]
+        twin = twin_of(self._optimizer)
+        try:
+            for step in range(steps):
+                self._step(twin, self._batches[step % len(self._batches)], probes)
+        finally:
+            with torch.no_grad():
+                torch._foreach_copy_(self._parameters, start)
+            surroundings.close()
+
+    def _step(self, twin: Optimizer, closure: Closure, probes: int) -> None:
+        devices = {parameter.device for parameter in self._parameters}
+        before = RandomState(devices)
+        differentiate(closure, "measure_influence")
+        after = RandomState(devices)
+        before.set_back()  # probes draw the same dropout masks as the gradient did
+        check_dense(self._parameters)
+        displacement = Displacement([group.parameters for group in self._groups])
+        twin.step()
+        slopes = displacement.slopes()
+        with Probe(displacement, closure, self._parameters, self._known) as probe:
+            (base,) = probe.measure([(0.0,) * len(self._groups)])
+            if not math.isfinite(base):
+                raise InputError(f"the loss is {base}: lower the optimizer's lr, or look at the batch")
+            moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope)]
+            if len(self._strays) < _STRAYS:
+                self._stray(slopes, moving, probe)
+            for k in self._next(moving, probes):
+                self._measure(k, slopes[k], base, probe)
+            displacement.place_end()
+        for k in moving:
+            self._meter.observe(self._groups[k].name, self._groups[k].size, slope=slopes[k], rate=1.0)
+        for parameter in self._parameters:
+            parameter.grad = None
+        after.set_back()
+
+    def _next(self, moving: list[int], probes: int) -> list[int]:
+        """Whose turn it is: groups with the fewest accepted measurements, a refused one counting half."""
+        due = sorted(moving, key=lambda k: (self._tries[k], k))[:probes]
+        return sorted(due)
+
+    def _measure(self, k: int, slope: float, base: float, probe: Probe) -> None:
+        """One group's curvature by central differences: the cubic part of the loss cancels."""
+        noise = probe.noise(base)
+        size = 1.0
+        if k in self._bends:
+            size = _size(self._bends[k], self._wanted(noise))
+        for _ in range(_TRIES):  # again where the first was too near or too far to tell
+            ahead, behind = probe.measure(plans.axis(len(self._groups), k, [size, -size]))
+            curvature = (ahead + behind - 2 * base) / size**2
+            bend, wanted = abs(curvature) * size**2 / 2, self._wanted(noise)
+            if not math.isfinite(curvature):
+                better = size / 16
+            elif wanted / _NEARER <= bend <= wanted * _FARTHER:
+                break
+            else:
+                better = _size(max(abs(curvature), wanted / 50 / size**2), wanted)
+            if better == size:
+                break
+            size = better
+        found = finding(slope, curvature, size, max(noise, self._level / 3))
+        # A batch whose slope points uphill still has a curvature, and its slope belongs in the mean.
+        reason = "" if found.reason == "not a descent direction" else found.reason
+        if not reason:
+            self._bends[k] = curvature
+        self._tries[k] += 0.5 if reason else 1.0
+        own = self._groups[k]
+        self._meter.observe(own.name, own.size, curvature=curvature, reason=reason)
+
+    def _stray(self, slopes: list[float], moving: list[int], probe: Probe) -> None:
+        """How far losses lie from a smooth curve along the whole step: what low precision adds to rounding.
+
+        The odd part of L(h) - L(0) is -b h + c h^3, and b is known. Eight times what is missing at h/2 less what is
+        missing at h leaves no c, but the noise of both.
+        """
+        direction = [float(k in moving) for k in range(len(slopes))]
+        whole = sum(slopes[k] for k in moving)
+        missing = []
+        for size in (0.5, 1.0, 2.0):
+            ahead, behind = probe.measure(plans.along(direction, [size, -size]))
+            missing.append((behind - ahead) / 2 - whole * size)
+        found = [abs(8 * near - far) / math.sqrt(65) for near, far in itertools.pairwise(missing)]
+        self._strays += [stray for stray in found if math.isfinite(stray)]
+
+    @property
+    def _level(self) -> float:
+        """By how much losses stray from a smooth curve (loss)."""
+        return math.sqrt(statistics.fmean(stray**2 for stray in self._strays)) if self._strays else 0.0
+
+    def _wanted(self, noise: float) -> float:
+        """The bend to aim for (loss)."""
+        return max(_ABOVE_ROUNDING * noise, _ABOVE_LEVEL * self._level)
+
+
+def _size(curvature: float, bend: float) -> float:
+    """How far to probe for a bend (steps)."""
+    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
+
+
+def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[list[_Group], Sequence[dict[str, Any]]]:
+    names = check_groups(optimizer)
+    if by is None:
+        described: list[dict[str, Any]] = [
+            {"name": name, "params": list(dict.fromkeys(p for p in group["params"] if p.requires_grad))}
+            for name, group in zip(names, optimizer.param_groups, strict=True)
+        ]
+    else:
+        tuned = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        described = [
+            {"name": group["name"], "params": [p for p in group["params"] if id(p) in tuned]}
+            for group in param_groups(model, by)
+        ]
+    described = [group for group in described if group["params"]]
+    if not described:
+        raise InputError("the optimizer has none of the model's trainable parameters: nothing can be measured")
+    groups = [
+        _Group(group["name"], sum(p.numel() for p in group["params"]), list(group["params"])) for group in described
+    ]
+    return groups, described
+
+
+def _checked(closures: Any) -> list[Callable[[], Tensor]]:
+    batches = [closures] if callable(closures) else list(closures) if isinstance(closures, Iterable) else [closures]
+    for closure in batches:
+        if not callable(closure):
+            raise InputTypeError(
+                f"closures must be callables that compute a loss, not {type(closure).__name__}: pass e.g. "
+                "[lambda batch=batch: loss_fn(model, batch) for batch in batches]"
+            )
+    if not batches:
+        raise InputError("no closures: pass one per batch, a few dozen for a steady ranking")
+    return batches
