@@ -149,7 +149,8 @@ class _Run:
         after = RandomState(devices)
         before.set_back()  # probes draw the same dropout masks as the gradient did
         check_dense(self._parameters)
-        displacement = Displacement([group.parameters for group in self._groups])
+        # Some optimizers write to the gradients in their step.
+        displacement = Displacement([group.parameters for group in self._groups], keep_gradients=True)
         twin.step()
         slopes = displacement.slopes()
         with Probe(displacement, closure, self._parameters, self._known) as probe:

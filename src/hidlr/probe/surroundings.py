@@ -92,7 +92,7 @@ class Surroundings:
             if _is_fsdp(module):
                 self._sharded.append(module)
             if isinstance(module, nn.parallel.DistributedDataParallel):
-                self._synchronised.append((module, module.require_forward_param_sync))
+                self._synchronised.append((module, getattr(module, "require_forward_param_sync", True)))
             for parameter in module._parameters.values():
                 if parameter is not None:
                     self._put_aside(parameter)
