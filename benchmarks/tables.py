@@ -69,15 +69,38 @@ def exploration() -> str:
     return "\n".join(lines)
 
 
-def look_back() -> str:
-    """What variants of looking back on fresh batches scored while the engine was being made."""
-    rows = [json.loads(line) for line in (RESULTS / "look_back.jsonl").read_text().splitlines()]
+def _variants(name: str) -> str:
+    rows = [json.loads(line) for line in (RESULTS / name).read_text().splitlines()]
     pairs = list(dict.fromkeys(row["pair"] for row in rows))
     lines = [f"| variant | {' | '.join(pairs)} |", "|---" * (len(pairs) + 1) + "|"]
     for variant in dict.fromkeys(row["variant"] for row in rows):
         own = {row["pair"]: row["metric"] for row in rows if row["variant"] == variant}
         cells = [f"{own[pair]:.3f}" if pair in own else "" for pair in pairs]
         lines.append(f"| {variant} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def look_back() -> str:
+    """What variants of looking back on fresh batches scored while the engine was being made."""
+    return _variants("look_back.jsonl")
+
+
+def trailing() -> str:
+    """The same of looking back at a trailing average."""
+    return _variants("trailing.jsonl")
+
+
+def fixed_rates() -> str:
+    """What looking back sees at fixed multiples of the tuned rate, and where such runs end."""
+    rows = [json.loads(line) for line in (RESULTS / "fixed_rates.jsonl").read_text().splitlines()]
+    lines = [
+        "| pair | rate | metric at the end | loss at 40% | xi over 4 steps | over 10% | over 20% | above its average |",
+        "|---" * 8 + "|",
+    ]
+    for row in rows:
+        xi = row["xi"]
+        seen = f"{xi['4 steps']:.2f} | {xi['10%']:.2f} | {xi['20%']:.2f} | {row['above_average'] / row['progress']:.2f}"
+        lines.append(f"| {row['pair']} | x{row['times']:g} | {row['metric']:.4f} | {row['loss']:.3f} | {seen} |")
     return "\n".join(lines)
 
 
@@ -95,6 +118,8 @@ def _scored(name: str) -> Callable[[], str]:
 TABLES: dict[str, Callable[[], str]] = {
     "exploration": exploration,
     "look_back": look_back,
+    "trailing": trailing,
+    "fixed_rates": fixed_rates,
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
     **estimators_report.TABLES,
