@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import math
 import pathlib
 import warnings
 
@@ -186,6 +187,19 @@ def test_slopes_are_of_the_loss_also_where_gradients_are_clipped():
         assert bool((wrong.slopes < 0.5 * one.slopes).all())
     assert clipped.backs[1] == pytest.approx(plain.backs[1], rel=1e-4)
     assert untold.backs[1] != pytest.approx(plain.backs[1], rel=0.5)
+
+
+def test_no_closure_may_be_passed_by_position():
+    # As Accelerate does: the gradients are there before the step, and with them the slope of the way back.
+    task = mlp()
+    optimizer = sgd_on(task)
+    engine = SlopesAlone([1.0] * 3)
+    tuner = hidlr.HiDLR(optimizer, engine=engine)
+    for _ in range(2):
+        task.backward()
+        optimizer.step(None)
+        tuner.step(task.closure)
+    assert math.isfinite(engine.backs[1])
 
 
 @pytest.mark.parametrize("clipped", [0.0, -1.0, 1.5, float("nan")])

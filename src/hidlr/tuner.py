@@ -204,7 +204,9 @@ class HiDLR:
             Exception: whatever the closure raises; all is then as the base step left it.
         """
         if not 0 < clipped <= 1:
-            raise InputError(f"clipped={clipped}: give min(1, max_norm / norm), what the gradients were multiplied with")
+            raise InputError(
+                f"clipped={clipped}: give what the gradients were multiplied with, min(1, max_norm / norm)"
+            )
         if self._taken == self._seen:
             return None  # no step happened: GradScaler skipped it, or accumulation is not complete
         step = self._taken - 1
@@ -299,8 +301,8 @@ class HiDLR:
         if not self._engine.due(self._taken):
             self._displacement = None
             return
-        # args begins with the optimizer itself; a closure is what else may come.
-        differentiates = len(args) > 1 or kwargs.get("closure") is not None
+        # args begins with the optimizer itself; a closure is what else may come (Accelerate passes None).
+        differentiates = (args[1] if len(args) > 1 else kwargs.get("closure")) is not None
         self._positions = [_positions(group, differentiates) for group in self._groups()]
         groups = [
             [group["params"][position] for position in own]
