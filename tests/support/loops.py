@@ -111,6 +111,8 @@ def by_hand(
     lr: float = 1e-3,
     build: Callable[..., hidlr.HiDLR] = hidlr.HiDLR,
     groups: list[dict[str, Any]] | None = None,
+    differentiated_inside: bool = False,
+    total: int | None = None,
 ) -> Run:
     """The loop as the README has it, over given micro-batches.
 
@@ -125,10 +127,12 @@ def by_hand(
         lr: the start.
         build: makes the tuner.
         groups: of the optimizer; None is by role.
+        differentiated_inside: backward runs in a closure of `optimizer.step`.
+        total: what the tuner is told of the length; None is the truth.
     """
     optimizer = torch.optim.AdamW(groups or hidlr.param_groups(model, "role"), lr=lr, weight_decay=0.0)
     scheduler = None if decay is None else torch.optim.lr_scheduler.LambdaLR(optimizer, decay)
-    tuner = build(optimizer, total_steps=len(steps), scheduler=scheduler)
+    tuner = build(optimizer, total_steps=total or len(steps), scheduler=scheduler)
 
     def of(batch: Any) -> Tensor:
         with nullcontext() if autocast is None else torch.autocast("cpu", autocast):
@@ -136,12 +140,22 @@ def by_hand(
 
     model.train()
     for micro in steps:
-        for batch in micro:
-            of(batch).backward()
         clipped = 1.0
-        if max_norm is not None:
-            clipped = min(1.0, max_norm / (float(nn.utils.clip_grad_norm_(model.parameters(), max_norm)) + 1e-6))
-        optimizer.step()
+
+        def backward(micro: Any = micro) -> Tensor:
+            nonlocal clipped
+            for batch in micro:
+                loss = of(batch)
+                loss.backward()
+            if max_norm is not None:
+                clipped = min(1.0, max_norm / (float(nn.utils.clip_grad_norm_(model.parameters(), max_norm)) + 1e-6))
+            return loss
+
+        if differentiated_inside:
+            optimizer.step(backward)
+        else:
+            backward()
+            optimizer.step()
         tuner.step([lambda batch=batch: of(batch) for batch in micro], clipped=clipped)
         if scheduler is not None:
             scheduler.step()

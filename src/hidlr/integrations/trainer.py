@@ -12,6 +12,7 @@ from hidlr import HiDLR, InputError
 from hidlr.compatibility import unwrapped
 from hidlr.groups import By
 from hidlr.integrations.files import load_state, save_state
+from hidlr.integrations.ranks import check_ranks
 from hidlr.integrations.regrouping import regroup
 from hidlr.integrations.require import require
 
@@ -173,5 +174,6 @@ def _refuse(trainer: Any) -> None:
         reason = f"optim={trainer.args.optim.value!r} steps layer by layer within backward"
     elif getattr(trainer.accelerator, "parallelism_config", None) is not None:
         reason = "parallelism_config (tensor, context and sequence parallelism) has not been tested"
+    check_ranks(trainer.args.world_size)
     if reason is not None:
         raise InputError(f"HiDLRTrainer cannot be used here: {reason}. Use the plain Trainer, or one device or DDP.")
