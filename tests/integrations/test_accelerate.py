@@ -43,7 +43,7 @@ class Loop:
         )
         model = Classifier(dropout)
         optimizer = torch.optim.AdamW(hidlr.param_groups(model, "role"), lr=1e-3, weight_decay=0.0)
-        rows = [{k: v for k, v in zip(b, row, strict=True)} for b in batches() for row in zip(*b.values(), strict=True)]
+        rows = [dict(zip(b, row, strict=True)) for b in batches() for row in zip(*b.values(), strict=True)]
         loader = torch.utils.data.DataLoader(rows, batch_size=8)
         self.model, self.optimizer, self.loader = self.accelerator.prepare(model, optimizer, loader)
         self.scheduler = None
