@@ -19,6 +19,8 @@ pytest.importorskip("accelerate")
 
 from hidlr.integrations import HiDLRMixin  # noqa: E402
 
+FIVE = int(transformers.__version__.partition(".")[0]) >= 5
+
 # -- equal to the loop by hand -----------------------------------------------------------------
 
 
@@ -38,18 +40,15 @@ def test_accumulation_equals_the_loop_by_hand(tmp_path, build):
     model = build()
     it = trained(tmp_path, build(), gradient_accumulation_steps=3)
     assert [len(micro) for micro in it.seen] == [3, 3, 2] * 4
-    if build is tiny_bert:
+    if build is tiny_bert and FIVE:
         expected = by_hand(model, it.seen, max_norm=1.0, decay=linear(12))
     else:
-        sizes = iter([len(micro) for micro in it.seen])
-        steps = [[{**batch, "share": 1 / size} for batch in micro] for micro, size in zip(it.seen, sizes, strict=True)]
-        expected = by_hand(
-            model,
-            steps,
-            loss=lambda m, b: m(b["input_ids"], b["labels"])["loss"] / round(1 / b["share"]),
-            max_norm=1.0,
-            decay=linear(12),
-        )
+
+        def scaled(model, batch):
+            loss = model(input_ids=batch["input_ids"], labels=batch["labels"])["loss"]
+            return loss / next(len(own) for own in it.seen if any(batch is other for other in own))
+
+        expected = by_hand(model, it.seen, loss=scaled, max_norm=1.0, decay=linear(12))
     assert_same_run(Run.of(it.model, it.tuner), expected)
 
 
@@ -61,6 +60,7 @@ def test_bf16_equals_the_loop_by_hand(tmp_path):
     assert_same_run(Run.of(it.model, it.tuner), expected)
 
 
+@pytest.mark.skipif(not FIVE, reason="transformers 4 smooths each micro-batch by itself")
 def test_label_smoothing_equals_the_loop_by_hand(tmp_path):
     from transformers.trainer_pt_utils import LabelSmoother
 
@@ -277,6 +277,7 @@ def test_an_optimizer_that_sets_its_own_rate_is_refused(tmp_path):
         trained(tmp_path, optim="adafactor")
 
 
+@pytest.mark.skipif(not FIVE, reason="transformers 4 has none")
 def test_a_scheduler_that_torch_does_not_know_is_refused(tmp_path):
     with pytest.raises(hidlr.InputTypeError, match="lr_scheduler"):
         trained(tmp_path, lr_scheduler_type="greedy", eval_strategy="steps", eval_dataset=examples(8))

@@ -1,6 +1,7 @@
 """A Trainer on the tiny task, which keeps what it was fed."""
 
 import copy
+import os
 
 import pytest
 
@@ -37,6 +38,7 @@ def trainer(folder, model=None, kind=Recording, **options):
         "optim": "adamw_torch",
         **options,
     }
+    os.environ.pop("ACCELERATE_MIXED_PRECISION", None)  # transformers 4 leaves it behind after a run in bf16
     args = transformers.TrainingArguments(output_dir=str(folder), **settings)
     return kind(model=tiny_bert() if model is None else model, args=args, train_dataset=examples(), **ours)
 
