@@ -164,6 +164,7 @@ class SlopesAlone(Multiply):
         return super().decide(view, measure)
 
 
+@pytest.mark.covers("plain loop", "clip")
 def test_slopes_are_of_the_loss_also_where_gradients_are_clipped():
     def views(max_norm, told):
         task = mlp()
@@ -217,6 +218,7 @@ def scaled_backward(scaler, task, *, overflow):
         next(task.model.parameters()).grad[0, 0] = float("inf")
 
 
+@pytest.mark.covers("plain loop", "AMP")
 @pytest.mark.parametrize("clipping", [False, True], ids=["", "unscaled by hand"])
 @pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
 def test_a_step_that_the_grad_scaler_skips(fused, clipping):

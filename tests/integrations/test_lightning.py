@@ -132,6 +132,20 @@ def test_clipping_equals_the_loop_by_hand(tmp_path):
     assert_same_run(result(module, callback), closure_loop(Classifier(), micro(1), max_norm=0.3))
 
 
+@pytest.mark.covers("Lightning, manual", "clip")
+def test_clipping_by_hand_is_noticed_at_the_first_step(tmp_path):
+    class Clipped(Module):
+        def training_step(self, batch, batch_idx):
+            self.manual_backward(self.loss(batch))
+            self.clip_gradients(self.optimizers(), gradient_clip_val=0.01, gradient_clip_algorithm="norm")
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+    _, callback, _ = fitted(tmp_path, Clipped(manual=1))
+    assert callback.tuner.state_dict()["engine"]["state"]["trust_slopes"] is False
+    assert len(callback.tuner.history) > 2
+
+
 @pytest.mark.covers("Lightning, automatic", "schedule")
 def test_a_scheduler_equals_the_loop_by_hand(tmp_path):
     def decay(step):

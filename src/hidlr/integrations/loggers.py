@@ -108,9 +108,9 @@ class TensorBoardLogger:
     """
 
     def __init__(self, target: Any) -> None:
-        require("tensorboard", "loggers", "2.10")
+        require("tensorboard", "tensorboard", "2.10")
         self._own = isinstance(target, str | Path)
-        writer = require("torch.utils.tensorboard", "loggers").SummaryWriter
+        writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter
         self._writer = writer(str(target)) if self._own else target
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -133,7 +133,7 @@ class WandbLogger:
     """
 
     def __init__(self, run: Any) -> None:
-        require("wandb", "loggers", "0.15")
+        require("wandb", "wandb", "0.15")
         self._run = run
         run.define_metric("hidlr/step")
         run.define_metric("hidlr/*", step_metric="hidlr/step")
@@ -154,7 +154,7 @@ class TrackioLogger:
     """
 
     def __init__(self, run: Any) -> None:
-        require("trackio", "loggers", "0.2")
+        require("trackio", "trackio", "0.2")
         self._run = run
 
     def log(self, values: Mapping[str, float], step: int) -> None:
@@ -173,7 +173,7 @@ class MLflowLogger:
     """
 
     def __init__(self, run_id: str | None = None) -> None:
-        self._mlflow = require("mlflow", "loggers")
+        self._mlflow = require("mlflow", "mlflow")
         self._run_id = run_id
 
     def log(self, values: Mapping[str, float], step: int) -> None:
