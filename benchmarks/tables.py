@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import conformance, estimators_report, integrations_report
+from benchmarks import estimators_report, integrations_report, matrix
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -98,7 +98,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
     **estimators_report.TABLES,
-    **conformance.TABLES,
+    **matrix.TABLES,
     **integrations_report.TABLES,
 }
 

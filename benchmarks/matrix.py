@@ -58,21 +58,21 @@ def _of(test: ast.FunctionDef) -> Iterator[tuple[str, str, str]]:
             yield decorator.func.attr, integration, feature
 
 
-def matrix() -> str:
+def cells() -> str:
     """Integrations by features; every cell has a test, or the page cannot be made."""
     covered = [mark for mark in marks() if mark.kind == "covers"]
     refused = [mark for mark in marks() if mark.kind == "refuses"]
     lines = [f"| | {' | '.join(FEATURES)} |", "|---" * (len(FEATURES) + 1) + "|"]
     for row in _rows(covered):
-        cells = []
+        found = []
         for feature in FEATURES:
             if any(mark.integration == row and mark.feature == feature for mark in covered):
-                cells.append("tested")
+                found.append("tested")
             elif any(mark.integration == row and mark.feature == feature for mark in refused):
-                cells.append("refused")
+                found.append("refused")
             else:
                 raise ValueError(f"no test covers {feature!r} of {row!r}: mark one, or one that shows the refusal")
-        lines.append(f"| {row} | {' | '.join(cells)} |")
+        lines.append(f"| {row} | {' | '.join(found)} |")
     return "\n".join(lines)
 
 
@@ -92,4 +92,4 @@ def _rows(found: list[Mark]) -> list[str]:
     return sorted(names, key=lambda name: (name != "plain loop", name.lower()))
 
 
-TABLES: dict[str, Callable[[], str]] = {"conformance": matrix, "conformance_tests": evidence}
+TABLES: dict[str, Callable[[], str]] = {"conformance": cells, "conformance_tests": evidence}
