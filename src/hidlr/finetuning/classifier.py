@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hidlr import param_groups
 from hidlr.errors import HidlrError, InputError
 from hidlr.finetuning.config import FinetuneConfig
 from hidlr.integrations.require import require
@@ -96,11 +95,12 @@ def _select(config: FinetuneConfig, model: nn.Module, batches: list[dict[str, Te
 
         return loss
 
-    optimizer = torch.optim.AdamW(param_groups(model, "tensor"), lr=_USUAL_RATE)
-    influence = hidlr.measure_influence(
-        model, [closure(batch) for batch in batches], optimizer=optimizer, steps=_MEASURED_STEPS
-    )
-    selection = hidlr.select(influence, budget=config.budget)
+    closures = [closure(batch) for batch in batches]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_USUAL_RATE)
+    influence = hidlr.measure_influence(model, closures, optimizer=optimizer, steps=_MEASURED_STEPS, by="role_layer")
+    # The head is new, so it is trained whatever was measured.
+    heads = [name for name in influence.sizes if name.partition("/")[0] == "head"]
+    selection = hidlr.select(influence, budget=config.budget, always=heads)
     selection.save(out / "recipe.json")
     selection.apply(model)
 
