@@ -1,19 +1,19 @@
-"""What each integration adds to a probed run: the same steps in a plain loop, with and without the tuner.
+"""What the tuner costs in each integration, beside the plain loop.
 
-    python -m benchmarks.integrations      # about two minutes; writes benchmarks/results/integrations.json
+    python -m benchmarks.integrations      # a few minutes; writes benchmarks/results/integrations.json
 
-Every run trains the same small BERT on the same batches with the same rates of the tuner. An integration's overhead is
-what the tuner adds to its own bare run; it should be what the tuner adds to the plain loop. Times are of the processor
-on one thread, bare and tuned runs take turns, and the fastest of each counts: the machine may be busy otherwise.
+Every run trains the same small BERT on the same batches. Within a run the processor's time in hidlr is counted (the
+probes, the hooks around the optimizer's step, the integration's own callbacks) and held against the rest of the same
+run, so that a busy machine slows both alike; the median of a few runs counts.
 """
 
 import argparse
 import json
+import statistics
 import tempfile
 import time
 import warnings
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,46 +46,66 @@ def _loader() -> Any:
     return torch.utils.data.DataLoader(_rows(), batch_size=BATCH)  # type: ignore[arg-type]
 
 
-class Timed(HiDLR):
-    """Counts the processor's time in `step`."""
+class Clock:
+    """The processor's time in some functions, counted once where they call each other."""
 
-    seconds = 0.0
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._inside = False
 
-    def step(self, *args: Any, **kwargs: Any) -> Any:
-        """As `HiDLR.step`."""
-        began = time.process_time()
-        try:
-            return super().step(*args, **kwargs)
-        finally:
-            self.seconds += time.process_time() - began
+    def around(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, timed."""
 
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return function(*args, **kwargs)
+            self._inside, began = True, time.process_time()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                self.seconds += time.process_time() - began
+                self._inside = False
 
-def _probe_seconds(tuner: Any) -> float:
-    return 0.0 if tuner is None else float(tuner.seconds)
+        return timed
+
+    def watch(self, owner: Any, *names: str) -> None:
+        """Time an object's methods."""
+        for name in names:
+            setattr(owner, name, self.around(getattr(owner, name)))
+
+    def tuner(self, *args: Any, **kwargs: Any) -> HiDLR:
+        """A `HiDLR` that is timed, its hooks included."""
+        clock = self
+
+        class Timed(HiDLR):
+            step = clock.around(HiDLR.step)
+            _before_step = clock.around(HiDLR._before_step)
+            _after_step = clock.around(HiDLR._after_step)
+
+        return Timed(*args, **kwargs)
 
 
 def _optimizer(model: Any) -> torch.optim.Optimizer:
     return torch.optim.AdamW(param_groups(model, "role"), lr=1e-3, weight_decay=0.0)
 
 
-def plain(*, tuned: bool) -> tuple[float, float]:
+def plain(clock: Clock) -> float:
     """The loop as in the README."""
     model, loader = _model().train(), _loader()
     optimizer = _optimizer(model)
-    tuner = Timed(optimizer, total_steps=STEPS) if tuned else None
+    tuner = clock.tuner(optimizer, total_steps=STEPS)
     began = time.process_time()
     for batch in loader:
         model(**batch).loss.backward()
         optimizer.step()
-        if tuner is not None:
-            tuner.step(lambda batch=batch: model(**batch).loss)
+        tuner.step(lambda batch=batch: model(**batch).loss)
         optimizer.zero_grad()
-    return time.process_time() - began, _probe_seconds(tuner)
+    return time.process_time() - began
 
 
-def trainer(*, tuned: bool) -> tuple[float, float]:
+def trainer(clock: Clock) -> float:
     """Hugging Face's Trainer."""
-    from transformers import Trainer, TrainingArguments
+    from transformers import TrainingArguments
 
     from hidlr.integrations import HiDLRTrainer
 
@@ -95,14 +115,14 @@ def trainer(*, tuned: bool) -> tuple[float, float]:
             save_strategy="no", logging_strategy="no", use_cpu=True, disable_tqdm=True, max_grad_norm=0.0,
             optim="adamw_torch",
         )  # fmt: skip
-        kind = partial(HiDLRTrainer, build=Timed) if tuned else Trainer
-        it = kind(model=_model(), args=args, train_dataset=_rows())
+        it = HiDLRTrainer(model=_model(), args=args, train_dataset=_rows(), build=clock.tuner)
+        clock.watch(it, "_probe", "_clipping")
         began = time.process_time()
         it.train()
-        return time.process_time() - began, _probe_seconds(it.tuner if tuned else None)
+        return time.process_time() - began
 
 
-def accelerate(*, tuned: bool) -> tuple[float, float]:
+def accelerate(clock: Clock) -> float:
     """A loop prepared by Accelerate."""
     from accelerate import Accelerator
 
@@ -111,7 +131,8 @@ def accelerate(*, tuned: bool) -> tuple[float, float]:
     accelerator = Accelerator(cpu=True)
     model = _model().train()
     model, optimizer, loader = accelerator.prepare(model, _optimizer(model), _loader())
-    tuner = AcceleratedHiDLR(accelerator, optimizer, build=Timed, total_steps=STEPS) if tuned else None
+    tuner = AcceleratedHiDLR(accelerator, optimizer, build=clock.tuner, total_steps=STEPS)
+    clock.watch(tuner, "step")
 
     def loss(batch: Any) -> Any:
         return model(**batch).loss
@@ -121,13 +142,12 @@ def accelerate(*, tuned: bool) -> tuple[float, float]:
         with accelerator.accumulate(model):
             accelerator.backward(loss(batch))
             optimizer.step()
-            if tuner is not None:
-                tuner.step(loss, batch)
+            tuner.step(loss, batch)
             optimizer.zero_grad()
-    return time.process_time() - began, _probe_seconds(tuner.tuner if tuner is not None else None)
+    return time.process_time() - began
 
 
-def lightning(*, tuned: bool) -> tuple[float, float]:
+def lightning(clock: Clock) -> float:
     """Lightning's Trainer in automatic optimisation."""
     import lightning.pytorch as pl
 
@@ -144,20 +164,21 @@ def lightning(*, tuned: bool) -> tuple[float, float]:
         def configure_optimizers(self) -> Any:
             return _optimizer(self.model)
 
-    callback = HiDLRCallback(lambda module, batch: module.model(**batch).loss, build=Timed)
+    callback = HiDLRCallback(lambda module, batch: module.model(**batch).loss, build=clock.tuner)
+    clock.watch(callback, "on_train_batch_start", "on_before_optimizer_step", "on_train_batch_end")
     with tempfile.TemporaryDirectory() as folder:
         it = pl.Trainer(
             max_epochs=1, accelerator="cpu", devices=1, logger=False, enable_checkpointing=False,
             enable_progress_bar=False, enable_model_summary=False, default_root_dir=folder,
-            callbacks=[callback] if tuned else [],
+            callbacks=[callback],
         )  # fmt: skip
         module, loader = Module(), _loader()
         began = time.process_time()
         it.fit(module, loader)
-        return time.process_time() - began, _probe_seconds(callback.tuner if tuned else None)
+        return time.process_time() - began
 
 
-RUNS: dict[str, Callable[..., tuple[float, float]]] = {
+RUNS: dict[str, Callable[[Clock], float]] = {
     "plain loop": plain,
     "HF Trainer": trainer,
     "Accelerate": accelerate,
@@ -166,33 +187,27 @@ RUNS: dict[str, Callable[..., tuple[float, float]]] = {
 
 
 def measure(repeats: int) -> list[dict[str, Any]]:
-    """Bare and tuned runs of each, in turn."""
-    seen: dict[str, list[tuple[float, float, float]]] = {name: [] for name in RUNS}
+    """Runs of each, in turn."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in RUNS}
     for _ in range(repeats):
         for name, run in RUNS.items():
-            bare, _ = run(tuned=False)
-            tuned, probes = run(tuned=True)
-            seen[name].append((bare, tuned, probes))
-    found = []
-    for name, runs in seen.items():
-        bare, tuned, probes = (min(values) for values in zip(*runs, strict=True))
-        found.append(
-            {
-                "integration": name,
-                "bare_seconds": bare,
-                "probes": probes / bare,
-                # What is not in `HiDLR.step`: hooks around the optimizer's step, callbacks, keeping batches.
-                "added": (tuned - probes) / bare - 1,
-                "total": tuned / bare - 1,
-            }
-        )
-    return found
+            clock = Clock()
+            whole = run(clock)
+            seen[name].append((whole - clock.seconds, clock.seconds))
+    return [
+        {
+            "integration": name,
+            "rest_seconds": statistics.median(rest for rest, _ in runs),
+            "share": statistics.median(own / rest for rest, own in runs),
+        }
+        for name, runs in seen.items()
+    ]
 
 
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     repeats = parser.parse_args().repeats
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
