@@ -207,6 +207,7 @@ def resumed(row, variant, build, split):
     return values(task), optimizer.state_dict(), tuner.rates, tuner.state_dict(), records
 
 
+@pytest.mark.covers("plain loop", "resume")
 @pytest.mark.parametrize(
     "build",
     [
@@ -224,6 +225,7 @@ def test_resuming_is_bit_exact(row, variant, build):
 # -- how people train ---------------------------------------------------------------------------
 
 
+@pytest.mark.covers("plain loop", "accumulate")
 @EACH_ROW
 def test_accumulation_with_one_closure_per_micro_batch(row):
     task = mlp()
@@ -266,6 +268,7 @@ def test_a_group_at_rate_zero_is_left_alone(row):
     assert tuner.history[-1].groups[0].rate_after != row.rate
 
 
+@pytest.mark.covers("plain loop", "freeze")
 @EACH_ROW
 def test_a_frozen_group_and_a_parameter_without_gradient(row):
     task = mlp()

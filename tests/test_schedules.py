@@ -169,6 +169,7 @@ SCHEDULERS = {
 }
 
 
+@pytest.mark.covers("plain loop", "schedule")
 @pytest.mark.parametrize("first", ["tuner", "scheduler"])
 @pytest.mark.parametrize("at", [(1,), (3,), (5, 9)], ids=str)
 @pytest.mark.parametrize("name", SCHEDULERS)

@@ -3,6 +3,7 @@
 import copy
 import errno
 import json
+import math
 import pathlib
 import warnings
 
@@ -153,6 +154,63 @@ def test_the_view_holds_the_slopes_of_the_step():
         torch.testing.assert_close(view.rates, view.tuned * view.factor, rtol=1e-12, atol=0)
 
 
+class SlopesAlone(Multiply):
+    """Also keeps the slope of the way back, where there is one."""
+
+    looks_back = True
+
+    def decide(self, view, measure):
+        self.backs = [*getattr(self, "backs", []), None if view.back is None else view.back.slope]
+        return super().decide(view, measure)
+
+
+@pytest.mark.covers("plain loop", "clip")
+def test_slopes_are_of_the_loss_also_where_gradients_are_clipped():
+    def views(max_norm, told):
+        task = mlp()
+        optimizer = sgd_on(task, rate=1.0)
+        engine = SlopesAlone([1.0] * 3)
+        tuner = hidlr.HiDLR(optimizer, engine=engine)
+        for _ in range(2):
+            task.backward()
+            norm = float(nn.utils.clip_grad_norm_(task.model.parameters(), max_norm))
+            for group in optimizer.param_groups:
+                group["lr"] = 0.1 * max(1.0, norm / max_norm)  # the same step as without clipping
+            optimizer.step()
+            tuner.step(task.closure, clipped=min(1.0, max_norm / norm) if told else 1.0)
+        return engine
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", HidlrWarning)  # the rates written above
+        plain, clipped, untold = views(1e9, True), views(0.01, True), views(0.01, False)
+    for one, other, wrong in zip(plain.views, clipped.views, untold.views, strict=True):
+        torch.testing.assert_close(other.slopes, one.slopes, rtol=1e-4, atol=0)
+        assert bool((wrong.slopes < 0.5 * one.slopes).all())
+    assert clipped.backs[1] == pytest.approx(plain.backs[1], rel=1e-4)
+    assert untold.backs[1] != pytest.approx(plain.backs[1], rel=0.5)
+
+
+def test_no_closure_may_be_passed_by_position():
+    # As Accelerate does: the gradients are there before the step, and with them the slope of the way back.
+    task = mlp()
+    optimizer = sgd_on(task)
+    engine = SlopesAlone([1.0] * 3)
+    tuner = hidlr.HiDLR(optimizer, engine=engine)
+    for _ in range(2):
+        task.backward()
+        optimizer.step(None)
+        tuner.step(task.closure)
+    assert math.isfinite(engine.backs[1])
+
+
+@pytest.mark.parametrize("clipped", [0.0, -1.0, 1.5, float("nan")])
+def test_a_clipping_factor_that_cannot_be(clipped):
+    task = mlp()
+    tuner = hidlr.HiDLR(sgd_on(task))
+    with pytest.raises(InputError, match="max_norm / norm"):
+        tuner.step(task.closure, clipped=clipped)
+
+
 def scaled_backward(scaler, task, *, overflow):
     task.model.zero_grad()
     scaler.scale(task.closure()).backward()
@@ -160,6 +218,7 @@ def scaled_backward(scaler, task, *, overflow):
         next(task.model.parameters()).grad[0, 0] = float("inf")
 
 
+@pytest.mark.covers("plain loop", "AMP")
 @pytest.mark.parametrize("clipping", [False, True], ids=["", "unscaled by hand"])
 @pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
 def test_a_step_that_the_grad_scaler_skips(fused, clipping):

@@ -210,12 +210,15 @@ class HiDLR:
 
     # -- the algorithm --------------------------------------------------------------------------
 
-    def step(self, closure: Closure | Sequence[Closure]) -> StepRecord | None:
+    def step(self, closure: Closure | Sequence[Closure], *, clipped: float = 1.0) -> StepRecord | None:
         """Measure the step just taken if it is due, choose rates, place it there, record.
 
         Args:
             closure: computes the loss of the step's own batch, as it was before ``backward()``, forward
                 only; a list with one per micro-batch under gradient accumulation, whose losses add up.
+            clipped: what clipping by norm multiplied the gradients with, ``min(1, max_norm / norm)``; the slopes
+                are of the loss, not of the clipped gradients. Left out, the first step tells whether they can be
+                trusted.
 
         Returns:
             The record of the probe; None if the step was not due, or no step was taken at all.
@@ -223,10 +226,14 @@ class HiDLR:
         Raises:
             ClosureError: the closure runs a backward pass.
             InputTypeError: it returns no tensor.
-            InputError: it returns more than one number.
+            InputError: it returns more than one number, or ``clipped`` is not in (0, 1].
             Exception: whatever the closure raises; all is then as the base step left it. If it raises on one
                 rank of several, the others raise a ClosureError.
         """
+        if not 0 < clipped <= 1:
+            raise InputError(
+                f"clipped={clipped}: give what the gradients were multiplied with, min(1, max_norm / norm)"
+            )
         if self._taken == self._seen:
             return None  # no step happened: GradScaler skipped it, or accumulation is not complete
         step = self._taken - 1
@@ -234,6 +241,9 @@ class HiDLR:
         displacement, self._displacement = self._displacement, None
         record = None
         if displacement is not None:
+            self._slopes = [slope / clipped for slope in self._slopes]
+            if self._back is not None:
+                self._back = self._back[0], self._back[1] / clipped
             record = self._probe(step, displacement, closure)
             self._back = None
         if isinstance(self._schedule, Horizon):
@@ -350,8 +360,8 @@ class HiDLR:
         self._adopt_foreign_rates()
         if not self._engine.due(self._taken):
             return
-        # args begins with the optimizer itself; a closure is what else may come.
-        differentiates = len(args) > 1 or kwargs.get("closure") is not None
+        # args begins with the optimizer itself; a closure is what else may come (Accelerate passes None).
+        differentiates = (args[1] if len(args) > 1 else kwargs.get("closure")) is not None
         self._positions = [_positions(group, differentiates) for group in self._groups()]
         groups = [
             [group["params"][position] for position in own]

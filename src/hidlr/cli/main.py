@@ -6,18 +6,19 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hidlr.cli import apply, bench, find, influence, report, select, train
+from hidlr.cli import apply, bench, find, finetune, influence, report, select, train
 from hidlr.errors import HidlrError, InputError
 
 __all__ = ["main"]
 
 # Each module adds its parser; what is slow to import it imports when run.
-_COMMANDS = (train, report, find, influence, select, apply, bench)
+_COMMANDS = (train, finetune, report, find, influence, select, apply, bench)
 
 _EPILOG = """\
 examples:
   hidlr train digits                 tune the rates of a small vision transformer (10 s)
   hidlr train digits --compare       ... and search a uniform rate by hand beside it (1 min)
+  hidlr finetune --model DIR --train a.tsv --dev b.tsv    a text classifier, no rate to set
   hidlr find diabetes                what rates do the groups want, before any training?
   hidlr report runs/digits-001       write the run's page again
   hidlr influence runs/digits-001    which parameters matter
