@@ -43,10 +43,15 @@ train({CONFIG!r}, Path(sys.argv[1]))
 """
 
 _MOMENTS = {
-    # A probe that has the parameters at another point than the step's end; of step 9 here.
+    # A probe that has the parameters at another point than the step's end, once there is a checkpoint.
     "a probe": """
-import hidlr.displacement
-at(hidlr.displacement.Displacement, "place", 23, lambda *args: None)
+from hidlr.displacement import Displacement
+place = Displacement.place
+def placed(self, point):
+    place(self, point)
+    if (Path(sys.argv[1]) / "checkpoint.pt").exists() and any(xi != 1.0 for xi in point):
+        die()
+Displacement.place = placed
 """,
     "a probe's forward pass": """
 at(Diabetes, "loss", 32, lambda *args: None)
