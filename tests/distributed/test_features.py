@@ -171,7 +171,8 @@ def freezing(wrap: str, own: list[int]) -> dict[str, Any]:
 
 @pytest.mark.covers("FSDP2", "freeze")
 def test_freezing_on_the_way():
-    assert_as_alone(freezing, "fsdp")
+    one = freezing("plain", [0, 1])
+    assert assert_as_alone(freezing, "fsdp")["frozen"] == one["frozen"]
 
 
 def refused(rank: int, ranks: int) -> None:

@@ -10,6 +10,7 @@ from hidlr.reports import write_report
 GROUPS, RECORDS = 100, 10_000
 
 
+@pytest.mark.slow
 def test_a_long_run_of_many_groups_stays_small(tmp_path: Path) -> None:
     noise = random.Random(0)
     names = [f"blocks.{index // 4}.{('attention', 'mlp', 'norm', 'bias')[index % 4]}" for index in range(GROUPS)]
