@@ -177,10 +177,11 @@ def test_freezing_on_the_way():
 
 def refused(rank: int, ranks: int) -> None:
     run = built("ddp", [rank], network(), engine=Fixed(every=1), freeze=FEW)
-    first, *_ = batches()
+    first, *_, last = batches(5)
+    for _ in range(3):
+        run.step(first)
     with pytest.raises(InputError, match=r"(?s)DistributedDataParallel.*selection.apply\(model\), then wrap it"):
-        for _ in range(STEPS):
-            run.step(first)
+        run.step(last)
     assert all(parameter.requires_grad for parameter in run.model.parameters())
 
 

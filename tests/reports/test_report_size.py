@@ -2,6 +2,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 from report_runs import metric_lines
 from test_report_page import check, svgs
 
