@@ -6,13 +6,19 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
 
-.PHONY: demo test lint types layers docs check bench tables clean
+.PHONY: demo test test-slow test-all lint types layers docs check bench tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hidlr train digits --compare
 
 test: $(VENV)/.test
 	$(PYTEST)
+
+# Only what `make test` leaves out.
+test-slow: $(VENV)/.test
+	$(PYTEST) -m slow
+
+test-all: test test-slow
 
 check: test lint types layers docs
 

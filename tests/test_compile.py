@@ -88,7 +88,7 @@ def test_compiling_in_place_and_a_compiled_function():
         assert counts[-1] == counts[0]
 
 
-BACKENDS = ["eager", "aot_eager", pytest.param("inductor", marks=pytest.mark.timeout(280))]
+BACKENDS = ["eager", "aot_eager", pytest.param("inductor", marks=[pytest.mark.timeout(280), pytest.mark.slow])]
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

@@ -10,9 +10,13 @@ import pytest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 ACCURACY = 0.9
+# torch 2.13 with gloo, now and then, also in a script of six lines without hidlr and after a barrier and
+# destroy_process_group: its worker threads outlive the group, and one that lets go of a tensor while the interpreter
+# ends aborts the process (pytorch/pytorch#179291). The run is then made once more.
+TORN_DOWN = "terminate called without an active exception"
 
 
-def run(name: str, folder: Path, *launcher: str) -> float:
+def run(name: str, folder: Path, *launcher: str, again: bool = True) -> float:
     program = EXAMPLES / name
     assert program.read_text().count("\n") < 100
     done = subprocess.run(
@@ -24,6 +28,8 @@ def run(name: str, folder: Path, *launcher: str) -> float:
         check=False,
         timeout=200,
     )
+    if done.returncode and again and launcher and TORN_DOWN in done.stderr:
+        return run(name, folder, *launcher, again=False)
     assert done.returncode == 0, done.stderr
     assert "HidlrWarning" not in done.stderr
     (accuracy,) = re.findall(r"^accuracy (\d\.\d+)$", done.stdout, re.MULTILINE)

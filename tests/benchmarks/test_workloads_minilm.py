@@ -48,6 +48,7 @@ def test_groups(workload: Workload) -> None:
     assert len(groups) == GROUPS[workload.name]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("isolated")
 def test_ten_steps_lower_the_loss_and_evaluation_restores_the_mode(workload: Workload) -> None:
     model = workload.build(0)

@@ -64,6 +64,7 @@ def test_stopped_run_resumes_to_the_same(
     assert results[0]["rates"] == results[1]["rates"]
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_comparison_keeps_what_is_done(start: Start, here: Path) -> None:
     process = start("train", "ellipse", "--steps", "3000", "--compare")
     rows = here / "runs" / "ellipse-001" / "comparison.jsonl"

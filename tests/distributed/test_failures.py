@@ -85,7 +85,7 @@ def not_finite(rank: int, ranks: int, wrap: str, value: float) -> dict:
     return run.outcome()
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [float("nan"), pytest.param(float("inf"), marks=pytest.mark.slow)])
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
 def test_a_loss_that_is_not_finite_on_one_rank(wrap, value):
     first, *others = run_ranks(not_finite, 3, wrap, value)
@@ -174,6 +174,7 @@ def two_pairs(rank: int, ranks: int) -> dict:
     return run.outcome()
 
 
+@pytest.mark.slow
 def test_a_process_group_of_ones_own():
     found = run_ranks(two_pairs, 4)
     assert_equal(found[1], found[0])

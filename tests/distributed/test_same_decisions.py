@@ -13,7 +13,7 @@ pytestmark = pytest.mark.dist
 
 @pytest.mark.parametrize("optimizer", ["adamw", "momentum"])
 @pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
-@pytest.mark.parametrize("ranks", [2, 4])
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_as_one_process_with_the_global_batch(wrap, ranks, optimizer):
     options = {"optimizer": optimizer}
     one = alone(ranks, options)

@@ -71,15 +71,18 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return folders
 
 
+@pytest.mark.covers("DDP", "resume")
+@pytest.mark.covers("FSDP2", "resume")
 @pytest.mark.parametrize(
     ("before", "ranks", "after"),
     [
         ("fsdp", 1, "plain"),
         ("fsdp", 2, "fsdp"),
-        ("fsdp", 4, "fsdp"),
-        ("fsdp", 4, "ddp"),
+        pytest.param("fsdp", 4, "fsdp", marks=pytest.mark.slow),
+        pytest.param("fsdp", 4, "ddp", marks=pytest.mark.slow),
         ("ddp", 1, "plain"),
-        ("ddp", 4, "fsdp"),
+        ("ddp", 2, "fsdp"),
+        pytest.param("ddp", 4, "fsdp", marks=pytest.mark.slow),
     ],
 )
 def test_the_run_goes_on_as_if_never_stopped(before, ranks, after, saved):

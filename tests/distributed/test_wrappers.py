@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 import hidlr
 from hidlr.engines import Fixed
 from hidlr.errors import InputError, UnsupportedOptimizerError
-from support.parallel import Run, alone, batches, fsdp, network, train
+from support.parallel import WRAPS, Run, alone, batches, fsdp, network, train
 from support.processes import run_ranks
 from support.traces import assert_equal
 
@@ -83,6 +83,7 @@ def on_mesh(rank: int, ranks: int, kind: str) -> dict:
     return run.outcome()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "parts"), [("hsdp", 4), ("tensor parallel", 2)])
 def test_meshes_of_two_dimensions(kind, parts):
     first, *others = run_ranks(on_mesh, 4, kind)
@@ -109,6 +110,7 @@ def elsewhere(rank: int, ranks: int) -> None:
         run.step(batch)
 
 
+@pytest.mark.slow
 def test_a_mesh_of_other_ranks_is_refused_with_the_remedy():
     run_ranks(elsewhere, 4)
 
@@ -124,15 +126,21 @@ def test_fsdp1_is_refused():
 # -- accumulation -------------------------------------------------------------------------------
 
 
-def accumulated(rank: int, ranks: int) -> dict:
+def accumulated(rank: int, ranks: int, wrap: str) -> dict:
     """Two micro-batches a rank; gradients meet at the second alone."""
-    model = DistributedDataParallel(network())
-    optimizer = torch.optim.AdamW(hidlr.param_groups(model.module, by="layer"), lr=1e-4, weight_decay=0.1)
+    model = WRAPS[wrap](network())
+    inner = model.module if wrap == "ddp" else model
+    optimizer = torch.optim.AdamW(hidlr.param_groups(inner, by="layer"), lr=1e-4, weight_decay=0.1)
     run = Run(model, optimizer, hidlr.HiDLR(optimizer, total_steps=60, overhead=1.0), 4, [2 * rank, 2 * rank + 1])
     for batch in batches():
         first, second = run.closures(*batch)
-        with model.no_sync():
+        if wrap == "ddp":
+            with model.no_sync():
+                first().backward()
+        else:
+            model.set_requires_gradient_sync(False)
             first().backward()
+            model.set_requires_gradient_sync(True)
         second().backward()
         optimizer.step()
         run.tuner.step([first, second])
@@ -141,8 +149,11 @@ def accumulated(rank: int, ranks: int) -> dict:
     return run.outcome()
 
 
-def test_accumulation_under_no_sync():
-    one, other = run_ranks(accumulated, 2)
+@pytest.mark.covers("DDP", "accumulate")
+@pytest.mark.covers("FSDP2", "accumulate")
+@pytest.mark.parametrize("wrap", ["ddp", "fsdp"])
+def test_accumulation_without_exchange_but_at_the_last(wrap):
+    one, other = run_ranks(accumulated, 2, wrap)
     assert_equal(one, other)
     torch.testing.assert_close(one["parameters"], alone(4, {})["parameters"], rtol=1e-6, atol=1e-9)
 

@@ -162,6 +162,7 @@ def test_a_saved_adapter_is_peft_s(tmp_path):
 # -- a real model ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["LoRA", "LoRA+", "rsLoRA", "DoRA", "PiSSA", "prompt tuning"])
 def test_minilm(name):
     """One smoke test each on all-MiniLM-L6-v2, where it is in the cache."""

@@ -105,7 +105,7 @@ def test_rates_are_the_tuned_ones_times_the_schedule(tmp_path, kind):
             assert record.factor == pytest.approx(factors(record.step), rel=1e-6)
     for group in it.optimizer.param_groups:
         assert group["lr"] == pytest.approx(group["initial_lr"] * factors(10), rel=1e-9)
-    assert len({round(group["initial_lr"], 12) for group in it.optimizer.param_groups}) > 1
+        assert group["initial_lr"] != 1e-3  # tuned: the schedule is of something
 
 
 def test_reduce_on_plateau_is_composed_with(tmp_path):

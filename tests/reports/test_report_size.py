@@ -2,6 +2,7 @@ import json
 import random
 from pathlib import Path
 
+import pytest
 from report_runs import metric_lines
 from test_report_page import check, svgs
 
@@ -10,6 +11,7 @@ from hidlr.reports import write_report
 GROUPS, RECORDS = 100, 10_000
 
 
+@pytest.mark.slow
 def test_a_long_run_of_many_groups_stays_small(tmp_path: Path) -> None:
     noise = random.Random(0)
     names = [f"blocks.{index // 4}.{('attention', 'mlp', 'norm', 'bias')[index % 4]}" for index in range(GROUPS)]

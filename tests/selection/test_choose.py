@@ -2,7 +2,7 @@
 
 import itertools
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hidlr.selection.choose import greedy, knapsack
@@ -11,6 +11,7 @@ ITEMS = st.lists(st.tuples(st.floats(0, 10), st.integers(0, 20)), max_size=9)
 
 
 @given(ITEMS, st.integers(0, 60))
+@example([(6.6, 6), (5.0, 5), (5.0, 5), (4.9, 5), (0.9, 0)], 10)  # the last takes no room and is the least dense
 def test_knapsack_is_the_best_of_all_subsets(items, room):
     values, sizes = [v for v, _ in items], [s for _, s in items]
     best = max(

@@ -32,7 +32,9 @@ def knapsack(values: Sequence[float], sizes: Sequence[int], room: int) -> list[i
         >>> knapsack([6.0, 5.0, 5.0], [6, 5, 5], room=10)
         [1, 2]
     """
-    order = sorted((k for k in range(len(values)) if sizes[k] <= room), key=lambda k: -values[k] / max(sizes[k], 1))
+    # What takes no room comes first: the bound looks no further than the first that does not fit.
+    fitting = (k for k in range(len(values)) if sizes[k] <= room)
+    order = sorted(fitting, key=lambda k: (sizes[k] > 0, -values[k] / max(sizes[k], 1)))
     start = [order[k] for k in greedy([-float(k) for k in range(len(order))], [sizes[k] for k in order], room)]
     best, best_value = start, sum(values[k] for k in start)
 
