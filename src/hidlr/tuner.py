@@ -113,6 +113,7 @@ class HiDLR:
         self._step_rates: list[float] = []
         self._step_factor = self._step_ahead = 1.0
         self._modules: WeakSet[nn.Module] = WeakSet()
+        self._differentiates = False  # whether the step under way runs a closure with a backward pass
         self._writes_gradients = False  # whether base steps write to the gradients, so that copies must be kept
         self._compared = False  # whether the ranks' parameters were compared
         self._repeated = False  # whether the base point was measured twice already
@@ -379,7 +380,9 @@ class HiDLR:
             scale = getattr(optimizer, "grad_scale", None)
             slope = math.nan if differentiates else trail.slope(groups, self._ranks)
             self._back = trail, slope if scale is None else slope / float(scale)
-        self._displacement = Displacement(groups, keep_gradients=self._writes_gradients)
+        self._differentiates = differentiates
+        # A closure writes the gradients itself: those of before are no use, and that they changed says nothing.
+        self._displacement = Displacement(groups, keep_gradients=self._writes_gradients and not differentiates)
 
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         found_inf = getattr(optimizer, "found_inf", None)
@@ -395,7 +398,8 @@ class HiDLR:
         if self._displacement is not None:
             # Now, while the gradients are there: users may clear them before `step`.
             self._slopes = self._displacement.slopes(self._ranks)
-            if not self._writes_gradients and writes_gradients(optimizer) and self._displacement.gradients_written:
+            watched = not (self._writes_gradients or self._differentiates)
+            if watched and writes_gradients(optimizer) and self._displacement.gradients_written:
                 # Slopes with what is left of them would be wrong, even in sign.
                 self._writes_gradients = True
                 self._slopes = [math.nan] * len(self._slopes)
