@@ -153,6 +153,25 @@ def test_parameters_of_another_shape_do_not_fit():
     assert not trail.fits([[0], []], [[parameter], []])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_average_is_kept_in_float32_where_parameters_are_coarse(dtype):
+    # From 1 towards 1.02 by a twentieth each time: in bfloat16, whose spacing there is 0.0078, it would stay at 1.
+    parameter = nn.Parameter(torch.ones(3, dtype=dtype))
+    trail = Displacement([[parameter]]).trail([[0]], 0)
+    with torch.no_grad():
+        parameter.fill_(1.02)
+    later = Displacement([[parameter]])
+    for step in range(1, 30):
+        trail = trail.follow(later.trail([[0]], step), 0.05)
+    expected = 1 + (float(parameter.data[0]) - 1) * (1 - 0.95**29)
+    torch.testing.assert_close(trail.start[0][0], torch.full((3,), expected, dtype=torch.float32), rtol=0, atol=1e-6)
+    parameter.grad = torch.ones_like(parameter)
+    assert trail.slope([[parameter]]) == pytest.approx(-3 * (float(parameter.data[0]) - expected), rel=1e-4)
+    later.finish()
+    later.place_back(trail, 0.0)
+    torch.testing.assert_close(parameter.data, trail.start[0][0].to(dtype))
+
+
 def test_what_is_saved_of_it_is_checked():
     model = quadratic((3, 2))
     optimizer = torch.optim.SGD(model.groups(1e-3))

@@ -166,9 +166,11 @@ class Trail:
         """Take in the start of a later step with this weight, in (0, 1]; returns the trail to keep."""
         if weight >= 1:
             return step
+        # In 16 bits most of what a small weight adds would be rounded away.
+        self.start = [[_widened(start) for start in own] for own in self.start]
         for own, others in zip(self.start, step.start, strict=True):
             if own:
-                torch._foreach_lerp_(own, others, weight)
+                torch._foreach_lerp_(own, [_widened(start) for start in others], weight)
         self.step = step.step
         return self
 
@@ -187,6 +189,10 @@ class Trail:
             if (grad := gradient(parameter)) is not None
         ]
         return -float(torch.stack([value.to(sums[0].device) for value in sums]).sum()) if sums else math.nan
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
 
 
 def _copies(tensors: list[Tensor]) -> list[Tensor]:
