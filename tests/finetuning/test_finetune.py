@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 
-import hidlr
 from hidlr.cli import main
 from hidlr.reports.load import load_run
 from support.pretrained import reviews, save_tiny_bert, write_jsonl, write_tsv
@@ -45,7 +44,8 @@ def test_full(task, tmp_path, capsys):
     assert found["steps"] == 60
     assert found["final"]["dev_accuracy"] > 0.9
     assert found["labels"] == ["neg", "pos"]
-    assert len(set(found["rates"].values())) > 1
+    assert len(found["rates"]) > 1
+    assert all(rate not in (0.0, 1e-3) for rate in found["rates"].values())  # none was left where it started
     assert judged(tmp_path / "run" / "model", reviews(60, 1)) == pytest.approx(found["final"]["dev_accuracy"])
 
 
@@ -81,20 +81,12 @@ def test_lora_saves_an_adapter(task, tmp_path, model):
     assert right == pytest.approx(result["final"]["dev_accuracy"])
 
 
-@pytest.mark.skipif(not hasattr(hidlr, "select"), reason="selecting by influence is not in this version")
 def test_adaptive_trains_within_the_budget(task, tmp_path):
     assert main([*task, "--method", "adaptive", "--budget", "10%", "--steps", "20", "--out", "run"]) == 0
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert 0 < result["trained"] <= 0.1 * result["parameters"]
     assert (tmp_path / "run" / "recipe.json").is_file()
     assert 0 <= judged(tmp_path / "run" / "model", reviews(60, 1)) <= 1
-
-
-@pytest.mark.skipif(hasattr(hidlr, "select"), reason="it is")
-def test_adaptive_says_that_it_is_not_there(task, tmp_path, capsys):
-    assert main([*task, "--method", "adaptive"]) == 1
-    assert "cannot select parameters" in capsys.readouterr().err
-    assert not any((tmp_path / "runs").glob("*"))
 
 
 def test_json_lines_and_pairs(task, tmp_path):

@@ -1,6 +1,7 @@
 """Several processes joined by gloo on the CPU, each running the same function; none of them may hang."""
 
 import multiprocessing
+import os
 import pickle
 import random
 import tempfile
@@ -60,6 +61,7 @@ def _answer(receiver: Connection, deadline: float) -> tuple[bool, Any]:
 
 def _run(function: Callable[..., Any], rank: int, ranks: int, store: str, sender: Connection, args: Any) -> None:
     torch.set_num_threads(1)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # Accelerate would set it, and warn
     random.seed(rank)
     np.random.seed(rank)
     torch.manual_seed(rank)  # ranks draw differently, as in life

@@ -1,16 +1,17 @@
 """A pretrained model with a fresh head, and which of its parameters are to be trained."""
 
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hidlr.errors import HidlrError, InputError
+from hidlr.errors import InputError
 from hidlr.finetuning.config import FinetuneConfig
 from hidlr.integrations.require import require
+from hidlr.measuring import measure_influence
+from hidlr.selection import select
 
 __all__ = ["choose_parameters", "load"]
 
@@ -29,8 +30,6 @@ def load(config: FinetuneConfig, labels: Sequence[str]) -> tuple[nn.Module, Any]
     local = Path(config.model).exists()
     if not local and (config.model.startswith((".", "/", "~")) or config.model.count("/") > 1):
         raise InputError(f"there is no model folder {config.model!r}")
-    if config.method == "adaptive":
-        _selecting()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(config.model, local_files_only=local)
         model = transformers.AutoModelForSequenceClassification.from_pretrained(
@@ -85,7 +84,6 @@ def _with_lora(config: FinetuneConfig, model: nn.Module) -> nn.Module:
 
 
 def _select(config: FinetuneConfig, model: nn.Module, batches: list[dict[str, Tensor]], out: Path) -> None:
-    hidlr = _selecting()
     model.train()
 
     def closure(batch: dict[str, Tensor]) -> Callable[[], Tensor]:
@@ -97,16 +95,9 @@ def _select(config: FinetuneConfig, model: nn.Module, batches: list[dict[str, Te
 
     closures = [closure(batch) for batch in batches]
     optimizer = torch.optim.AdamW(model.parameters(), lr=_USUAL_RATE)
-    influence = hidlr.measure_influence(model, closures, optimizer=optimizer, steps=_MEASURED_STEPS, by="role_layer")
+    influence = measure_influence(model, closures, optimizer=optimizer, steps=_MEASURED_STEPS, by="role_layer")
     # The head is new, so it is trained whatever was measured.
     heads = [name for name in influence.sizes if name.partition("/")[0] == "head"]
-    selection = hidlr.select(influence, budget=config.budget, always=heads)
+    selection = select(influence, budget=config.budget, always=heads)
     selection.save(out / "recipe.json")
     selection.apply(model)
-
-
-def _selecting() -> Any:
-    hidlr: Any = import_module("hidlr")
-    if not hasattr(hidlr, "select"):
-        raise HidlrError("this version of hidlr cannot select parameters by influence: use --method full or lora")
-    return hidlr
