@@ -242,10 +242,7 @@ class HiDLR:
         displacement, self._displacement = self._displacement, None
         record = None
         if displacement is not None:
-            self._slopes = [slope / clipped for slope in self._slopes]
-            if self._back is not None:
-                self._back = self._back[0], self._back[1] / clipped
-            record = self._probe(step, displacement, closure)
+            record = self._probe(step, displacement, closure, clipped)
             self._back = None
         if isinstance(self._schedule, Horizon):
             self._write_horizon(self._taken)
@@ -256,9 +253,11 @@ class HiDLR:
             self._keep(record)
         return record
 
-    def _probe(self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure]) -> StepRecord:
+    def _probe(
+        self, step: int, displacement: Displacement, closure: Closure | Sequence[Closure], clipped: float
+    ) -> StepRecord:
         started = time.perf_counter()
-        self._settle(step)
+        self._settle(step, clipped)
         parameters = [parameter for group in self._groups() for parameter in _trainable(group)]
         with Probe(displacement, closure, parameters, self._modules, self._ranks) as probe:
             base = self._measure_base(probe)
@@ -282,16 +281,20 @@ class HiDLR:
         start = displacement.trail(self._positions, step)
         return start if self._back is None else self._back[0].follow(start, weight)
 
-    def _settle(self, step: int) -> None:
-        """Slopes are sums over ranks, which must all be at the same step."""
-        same = {"the number of steps taken": float(step), "the parameters that moved": float(self._back is not None)}
+    def _settle(self, step: int, clipped: float) -> None:
+        """Slopes are of the loss, unclipped, and sums over ranks, which must all be at the same step."""
+        same = {
+            "the number of steps taken": float(step),
+            "the parameters that moved": float(self._back is not None),
+            "clipped= (give the norm over all ranks)": clipped,
+        }
         same |= {f"the rate of group {name!r}": rate for name, rate in zip(self._names, self._step_rates, strict=True)}
         if not self._compared:
             parameters = [parameter for own in self._parameters() for parameter in own]
             same |= self._ranks.compare(dict(zip(self._names, self._sizes(), strict=True)), parameters)
             self._compared = True
         trail, back = (None, math.nan) if self._back is None else self._back
-        *self._slopes, back = self._ranks.settle([*self._slopes, back], same)
+        *self._slopes, back = (slope / clipped for slope in self._ranks.settle([*self._slopes, back], same))
         self._back = None if trail is None else (trail, back)
 
     def _measure_base(self, probe: Probe) -> float:

@@ -124,7 +124,7 @@ def test_a_recipe_as_json(found: Path, capsys: pytest.CaptureFixture[str]) -> No
         (["influence", "."], 0, ""),
         (["influence", "influence.json", "influence.json", "--save", "x"], 0, ""),
         (["influence", "influence.json", "--out", "a.xyz"], 1, "a.xyz"),
-        (["influence", "influence.json", "--out", "no/a.png"], 1, "no/a.png"),
+        (["influence", "influence.json", "--out", "influence.json/a.png"], 1, "a.png cannot be written"),
         (["influence", "--model", "nowhere", "--data", "nothing.tsv"], 1, "nothing.tsv"),
         (["influence", "--model", "nowhere", "--data", "texts.tsv"], 1, "nowhere"),
         (["influence", "--model", "m", "--data", "texts.tsv", "--text", "words"], 2, "--text"),

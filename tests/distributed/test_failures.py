@@ -193,3 +193,19 @@ def three_in_a_row(rank: int, ranks: int) -> None:
 
 def test_every_rank_is_warned_of_divergence():
     run_ranks(three_in_a_row, 2)
+
+
+def clipped_apart(rank: int, ranks: int) -> str:
+    run = Run.build(WRAPS["ddp"], ranks, [rank], every=1)
+    closures = run.closures(*next(batches()))
+    closures[0]().backward()
+    run.optimizer.step()
+    with pytest.raises(InputError) as caught:
+        run.tuner.step(closures, clipped=0.5 if rank else 0.25)
+    return str(caught.value)
+
+
+def test_ranks_that_were_told_of_different_clipping_hear_of_it():
+    first, second = run_ranks(clipped_apart, 2)
+    assert first == second
+    assert "ranks differ in clipped= (give the norm over all ranks): rank 0 has 0.25, rank 1 has 0.5" in first

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hidlr.cli.options import Commands, add_command, add_problem_options, explicit_settings
-from hidlr.errors import HidlrError, MissingExtraError
+from hidlr.cli.pictures import save_figure
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from hidlr.find import RateReport
+    pass
 
 __all__ = ["add_to", "run"]
 
@@ -46,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     batch = tuple(part.to(config.device) for part in workload.batch(0, config.seed))
     with readable_warnings(console):
         found = find_rates(model, optimizer, lambda: workload.loss(model, batch))
-    plot = _save_plot(found, args.out or Path("runs") / f"find-{config.workload}.png", console)
+    plot = save_figure(found.plot, args.out or Path("runs") / f"find-{config.workload}.png", console, "plot")
     if args.json:
         print(json.dumps({"rates": found.rates, "plot": None if plot is None else str(plot)}))
         return 0
@@ -57,18 +55,3 @@ def run(args: argparse.Namespace) -> int:
     if plot is not None:
         out.print(f"plot    {plot}", soft_wrap=True)
     return 0
-
-
-def _save_plot(found: "RateReport", path: Path, console: "Console") -> Path | None:
-    try:
-        figure = found.plot()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path)
-    except MissingExtraError as error:
-        console.print(f"warning: no plot: {error}", soft_wrap=True)
-        return None
-    except ValueError as error:  # a format that matplotlib does not know
-        raise HidlrError(f"{path} cannot be drawn: {error}") from error
-    except OSError as error:
-        raise HidlrError(f"{path} cannot be written ({error.strerror}): name a file elsewhere with --out.") from error
-    return path

@@ -2,14 +2,16 @@
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hidlr.cli.options import Commands, add_command
-from hidlr.errors import HidlrError, InputError, MissingExtraError
+from hidlr.cli.pictures import save_figure
+from hidlr.errors import HidlrError, InputError
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from matplotlib.figure import Figure
     from rich.table import Table
 
     from hidlr.influence import Influence
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if len(found) > 1:
             raise InputError("--save takes one influence: name one run")
         _write(save, next(iter(found.values())))
-    picture = _draw(found, args.out or _picture_for(args, save), console)
+    picture = save_figure(partial(_figure, found), args.out or _picture_for(args, save), console)
     if args.json:
         numbers = {name: influence.to_dict() for name, influence in found.items()}
         print(json.dumps({"influence": numbers, "picture": None if picture is None else str(picture)}))
@@ -130,23 +132,13 @@ def _write(path: Path, influence: "Influence") -> None:
         raise HidlrError(f"{path} cannot be written ({error.strerror}): name a file elsewhere with --save.") from error
 
 
-def _draw(found: "dict[str, Influence]", path: Path, console: "Console") -> Path | None:
+def _figure(found: "dict[str, Influence]") -> "Figure":
     from hidlr.reports import heat_figure, share_figure
 
     try:
-        try:
-            figure = heat_figure(found)
-        except InputError:
-            figure = share_figure(found, budget=0.01)  # groups that span layers
-        figure.savefig(path)
-    except (MissingExtraError, InputError) as error:
-        console.print(f"warning: no picture: {error}", soft_wrap=True)
-        return None
-    except ValueError as error:  # a format that matplotlib does not know
-        raise HidlrError(f"{path} cannot be drawn: {error}") from error
-    except OSError as error:
-        raise HidlrError(f"{path} cannot be written ({error.strerror}): name a file elsewhere with --out.") from error
-    return path
+        return heat_figure(found)
+    except InputError:
+        return share_figure(found, budget=0.01)  # groups that span layers
 
 
 def _table(title: str, influence: "Influence") -> "Table":
