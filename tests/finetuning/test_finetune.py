@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 
+import hidlr
 from hidlr.cli import main
 from hidlr.reports.load import load_run
 from support.pretrained import reviews, save_tiny_bert, write_jsonl, write_tsv
@@ -58,7 +59,7 @@ def test_the_folder_is_a_run_s(task, tmp_path, capsys):
     assert data.metrics[-1].probe_seconds == pytest.approx(sum(record.seconds for record in data.records), rel=1e-3)
     assert data.metrics[-1].seconds > data.metrics[-1].probe_seconds > 0
     assert data.result.final.keys() == {"dev_accuracy", "dev_loss", "dev_f1", "dev_mcc"}
-    assert data.influence.ppi
+    assert data.influence == hidlr.Influence.load(tmp_path / "run" / "influence.json")
     assert not data.notices
     page = (tmp_path / "run" / "report.html").read_text()
     assert "dev_accuracy" in page

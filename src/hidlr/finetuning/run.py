@@ -1,7 +1,6 @@
 """The run: files to a trained model in a folder that `hidlr report` can read."""
 
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from math import ceil
 from pathlib import Path
@@ -155,7 +154,7 @@ def _finish(
         recorder.close()
         tuner.history.close()
         (out / "history.jsonl").touch()
-        write_atomically(out / "influence.json", dump_json(asdict(tuner.influence()), indent=2))
+        write_atomically(out / "influence.json", dump_json(tuner.influence().to_dict(), indent=2))
         write_atomically(out / "result.json", dump_json(outcome.to_dict(), indent=2))
     except OSError as error:
         raise HidlrError(f"{out} cannot be written ({error.strerror or error}): is the disk full?") from error
