@@ -95,7 +95,7 @@ def test_a_large_gradient_long_ago_does_not_outweigh_the_present():
     for step in range(1, 30):
         steepness, xi = (1e3, 0.01) if step < 20 else (1.0, 2.0)
         factor = warm_up.follow(view_at(step, 0.1), steepness, steepness / xi)
-    assert factor == WarmUp.rise**2
+    assert factor == WarmUp.steepest_found
 
 
 def test_a_way_below_the_noise_of_the_loss_moves_nothing():
@@ -114,9 +114,38 @@ def test_few_probes_may_rise_faster_but_at_most_double():
         _, rates = climb(1e9, steps=steps, every=every)
         return max(b / a for a, b in itertools.pairwise(rates))
 
-    assert steepest(2000, 20) == pytest.approx(WarmUp.steepest)
-    assert steepest(400, 20) == pytest.approx(WarmUp.reach ** (1 / 10))
+    assert steepest(2000, 20) == pytest.approx(WarmUp.steepest_sure)
+    assert steepest(340, 20) == pytest.approx(WarmUp.reach ** (1 / 8))
     assert steepest(400, 50) == pytest.approx(WarmUp.highest)
+
+
+def test_climbs_faster_while_probe_after_probe_the_minimum_lies_ahead():
+    def third(*ways, stuck=False):
+        warm_up = WarmUp(Budget(0.1, 2000, None), 7)
+        warm_up.begin(view_at(0, 1.0))
+        return [warm_up.follow(view_at(7 * k, 0.1), *way, stuck=stuck) for k, way in enumerate(ways, start=1)][-1]
+
+    ahead, endless, behind = (1.0, 0.5), (1.0, -0.5), (1.0, 2.0)  # xi = 2, none, 1/2
+    assert third(ahead, ahead, ahead) == pytest.approx(WarmUp.steepest_sure, rel=0.01)
+    # One probe alone, a way that bends down, a last way that ended beyond its minimum: as always.
+    assert third(ahead) == third(ahead, ahead, endless) == WarmUp.steepest
+    assert third(ahead, ahead, behind) <= WarmUp.steepest
+
+
+def test_once_the_minimum_lay_behind_it_climbs_slowly():
+    def last(stuck):
+        warm_up = WarmUp(Budget(0.1, 2000, None), 7)
+        warm_up.begin(view_at(0, 1.0))
+        warm_up.follow(view_at(7, 0.1), 1.0, 2.0, stuck=stuck)
+        factors = [warm_up.follow(view_at(7 * k, 0.1), 1.0, 0.5) for k in range(2, 12)]
+        restored = begun()
+        restored.load_state_dict(json.loads(json.dumps(warm_up.state_dict())))
+        assert restored.follow(view_at(84, 0.1), 1.0, 0.5) == factors[-1]
+        return factors[-1]
+
+    assert last(stuck=False) == WarmUp.steepest_found
+    # On a plateau that says nothing.
+    assert last(stuck=True) == pytest.approx(WarmUp.steepest_sure, rel=0.01)
 
 
 def test_no_climb_goes_back_to_where_the_loss_exploded():
