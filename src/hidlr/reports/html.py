@@ -1,13 +1,16 @@
 """One self-contained HTML page from a run folder."""
 
+import base64
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
+from importlib.resources import files
 from pathlib import Path
 
 from hidlr.errors import InputError
-from hidlr.reports import plots, tables
+from hidlr.reports import plots, progress, tables
 from hidlr.reports.found import found_of, subtitle_of, tiles_of, title_of
 from hidlr.reports.load import RunData, load_run
 from hidlr.reports.series import GroupSeries, final_rates, series_of, styles
@@ -18,7 +21,9 @@ __all__ = ["write_report"]
 
 
 def write_report(run: str | Path, out: str | Path | None = None) -> Path:
-    """Write what a run found as one HTML file that needs no network and no script.
+    """Write what a run found as one HTML file that needs no network.
+
+    All is there without its script too, which tells the values under the pointer and the arrow keys.
 
     Without matplotlib the page has its words and tables, and a line that says how to get the plots.
 
@@ -63,8 +68,8 @@ def _page(data: RunData) -> Page:
         plots.rates(data, series, chosen),
         tables.groups(data, rates),
         _influence(data, series, chosen),
-        plots.training(data),
-        plots.cost(data),
+        progress.training(data),
+        progress.cost(data),
         plots.slopes(series, chosen),
         plots.curvatures(series, chosen),
         plots.parabolas(data, chosen),
@@ -97,7 +102,10 @@ def _render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(page=page)
+    script = files("hidlr.reports").joinpath("report.js").read_text(encoding="utf-8")
+    # Under the page's policy this script runs and no other: whatever a name holds, it is text.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template("report.html.j2").render(page=page, script=script, digest=digest)
 
 
 def _version() -> str:

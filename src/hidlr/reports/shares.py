@@ -87,6 +87,7 @@ def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, t
         figure = Figure(figsize=(size.width / 72, size.height / 72))
         figure.patch.set_visible(False)
         axes = place(figure, left, top, size.width - left - 2.2 * font, size.height - top - bottom)
+        axes.set_label("share of influence (%)")
         style(axes, size, theme)
         lowest = min(float(shares.parameters[0]) for shares in lines.values())
         for index, (name, shares) in enumerate(lines.items()):
@@ -106,7 +107,7 @@ def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, t
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
         plain_ticks(axes, y=6)
-        axes.set_xlabel("share of parameters, log scale", fontsize=font, color=theme.muted, loc="right", labelpad=3)
+        axes.set_xlabel("share of parameters (%), log scale", fontsize=font, color=theme.muted, loc="right", labelpad=3)
         axes.text(
             -left / (size.width - left - 2.2 * font), 1 + 0.7 * font / (size.height - top - bottom),
             "share of influence (%)", transform=axes.transAxes, va="bottom", fontsize=font, color=theme.text,
