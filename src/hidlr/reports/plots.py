@@ -85,7 +85,9 @@ def influence(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) 
             f"{percent(shares.within(budget))} of it." + (" This run froze some groups." if frozen else "")
         )
         label = f"Share of influence against share of parameters, {plural(len(shares.names), 'group')}."
-        plots += drawn("shares", label, caption, (), lambda size: draw_shares({"all groups": shares}, budget, size, INK))
+        plots += drawn(
+            "shares", label, caption, (), lambda size: draw_shares({"all groups": shares}, budget, size, INK)
+        )
     panel = _group_panel(
         "influence per parameter, log scale",
         series,

@@ -1,7 +1,7 @@
 """What metrics.jsonl tells over the steps of a run: loss, evaluations, the probes' share of the time."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -53,7 +53,7 @@ def loss_panel(lines: Sequence[Line]) -> Panel:
     return Panel("training loss" + (", log scale" if log else ""), tuple(lines), log)
 
 
-def evaluation_plots(runs: dict[str, RunData], keys: Sequence[Key] = ()) -> tuple[Plot, ...]:
+def evaluation_plots(runs: Mapping[str, RunData], keys: Sequence[Key] = ()) -> tuple[Plot, ...]:
     """A panel for each metric of an evaluation, with a line for each run that has it."""
     names = _names(runs.values())
     panels = []
