@@ -10,11 +10,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from report_runs import RESULT, ROLES, RUN, Writer, metric_lines, record, rosenbrock
 
 from hidlr.errors import InputError
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.reports import write_report
+from support.report_runs import RESULT, ROLES, RUN, Writer, metric_lines, record, rosenbrock
 
 EVIL = "<img src=x onerror=alert(1)>"
 VOID = {"meta", "br", "img", "link", "input"}
@@ -90,7 +90,7 @@ def check(page: str) -> Checked:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> str:
-    from report_runs import write_folder
+    from support.report_runs import write_folder
 
     steps = sorted({*range(10), *range(10, 30, 2), *range(30, 300, 10)})
     records = [record(step, factor=1 - step / 300, points=step % 50 == 0) for step in steps]
