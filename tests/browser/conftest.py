@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hidlr.reports import write_report
+from support.browser_runs import usual
 from support.opened import Open, Opened
 
 if TYPE_CHECKING:
@@ -56,3 +58,13 @@ def open_page(browser: "Browser") -> Iterator[Open]:
     yield opened
     for context in contexts:
         context.close()
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return usual(tmp_path_factory.mktemp("usual") / "digits")
+
+
+@pytest.fixture(scope="session")
+def page(folder: Path) -> Path:
+    return write_report(folder)

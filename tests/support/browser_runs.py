@@ -43,7 +43,7 @@ def layered(folder: Path, groups: int, probes: int) -> Path:
 
 
 def long(folder: Path, steps: int, *, spike: tuple[int, float], dip: tuple[int, float]) -> Path:
-    """A run of many steps, probed at every tenth, with a loss and a rate out of line at one step each.
+    """A run of many steps, probed at every fiftieth, with a loss and a rate out of line at one step each.
 
     Args:
         folder: where.
@@ -53,7 +53,7 @@ def long(folder: Path, steps: int, *, spike: tuple[int, float], dip: tuple[int, 
     """
     noise = random.Random(0)
     records = []
-    for step in range(0, steps, 10):
+    for step in range(0, steps, 50):
         groups = []
         for index, name in enumerate(ROLES):
             level = 10 ** (-2 - index / 2) * (1.1 - math.exp(-step / 5000)) * math.exp(noise.gauss(0, 0.05))

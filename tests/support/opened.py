@@ -141,24 +141,21 @@ class Opened:
         figures = self.page.locator("figure").all()
         assert figures
         for figure in figures:
-            pictures = figure.get_by_role("img").all()
-            assert len(pictures) == 1
-            assert pictures[0].get_attribute("aria-label")
-            panels = figure.get_by_role("slider").all()
-            assert panels
-            for panel in panels:
-                assert panel.get_attribute("tabindex") == "0"
-                assert panel.get_attribute("aria-label")
-                assert panel.get_attribute("aria-valuetext")
+            assert figure.get_by_role("img").evaluate_all("all => all.map((one) => !!one.ariaLabel)") == [True]
+            panels = figure.locator(".panel:visible").count()
+            readable = figure.get_by_role("slider").evaluate_all(
+                "all => all.map((one) => one.tabIndex === 0 && !!one.ariaLabel && !!one.ariaValueText)"
+            )
+            assert readable == [True] * panels != []
 
-    def check_light(self) -> None:
-        """It is small, and there at once (the best of three: other programs may be at work)."""
+    def check_light(self, tries: int = 3) -> None:
+        """It is small, and there at once; another try where other programs may have been at work."""
         assert self.file.stat().st_size < MEGABYTES * 1_000_000
         taken = []
-        for _ in range(3):
+        while not taken or (taken[-1] >= 1000 * SECONDS and len(taken) < tries):
             self.page.reload()
             taken.append(self.page.evaluate(_THERE))
-        assert min(taken) < 1000 * SECONDS
+        assert taken[-1] < 1000 * SECONDS, taken
 
     def check_keeps(self, section: str, name: str, point: tuple[float, float], end: str) -> None:
         """A curve has a point (step, value), and is drawn as far as its axis says that the value lies.
