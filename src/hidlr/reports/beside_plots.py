@@ -72,15 +72,18 @@ def influence(runs: Mapping[str, RunData]) -> tuple[Plot, ...]:
     if grids:
         shown = dict(list(grids.items())[:_MAPS])
         caption = "Influence per parameter (loss per parameter) by role and layer, in the same shades for all runs."
+        if len(grids) == 1:
+            caption = f"Influence per parameter (loss per parameter) by role and layer, of {next(iter(grids))}."
         if len(shown) < len(grids):
             caption += f" The first {_MAPS} of {plural(len(grids), 'run')}."
         label = f"Maps of influence per parameter of {plural(len(shown), 'run')}."
         plots += drawn("heat", label, caption, (), lambda size: draw_heat_maps(shown, size, INK))
+    styles = {run: style for style, run in enumerate(runs)}
     shares = {run: found for run, data in runs.items() if (found := shares_of(data.influence)) is not None}
     if any(len(found.names) > 1 for found in shares.values()):
         caption = "The share of all influence that a share of the parameters offers, groups added up from the highest."
         label = f"Share of influence against share of parameters, {plural(len(shares), 'run')}."
-        plots += drawn("shares", label, caption, (), lambda size: draw_shares(shares, None, size, INK))
+        plots += drawn("shares", label, caption, (), lambda size: draw_shares(shares, None, size, INK, styles))
     return plots
 
 

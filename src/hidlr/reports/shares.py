@@ -76,8 +76,14 @@ def share_figure(influences: Mapping[str, Influence], *, budget: float | None = 
     return figure
 
 
-def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, theme: Theme) -> "Figure":
-    """As `share_figure`, for a place on a page."""
+def draw_shares(
+    lines: Mapping[str, Shares],
+    budget: float | None,
+    size: Size,
+    theme: Theme,
+    styles: Mapping[str, int] | None = None,
+) -> "Figure":
+    """As `share_figure`, for a place on a page; `styles` are the colours that runs have elsewhere on it."""
     with drawing():
         from matplotlib.figure import Figure
         from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -94,12 +100,12 @@ def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, t
             axes.plot(
                 100 * np.concatenate([shares.parameters[:1], shares.parameters]),
                 100 * np.concatenate([[0.0], shares.influence]),
-                color=theme.series[index % len(theme.series)], linewidth=1.7, drawstyle="steps-post",
-                marker="o", markersize=3, label=printable(name), gid=f"share-{index}",
+                color=theme.series[(styles or {}).get(name, index) % len(theme.series)], linewidth=1.7,
+                drawstyle="steps-post", marker="o", markersize=3, label=printable(name), gid=f"share-{index}",
             )  # fmt: skip
         if budget is not None:
             axes.axvline(100 * budget, color=theme.muted, linewidth=1, linestyle=(0, (4, 2)))
-            axes.text(100 * budget, 102, f" {percent(budget)}", fontsize=font, color=theme.muted, va="bottom")
+            axes.text(100 * budget, 99, f" {percent(budget)}", fontsize=font, color=theme.muted, va="top")
         axes.set_xscale("log")
         axes.set_xlim(100 * min(lowest, budget or 1.0) / 2, 120)
         axes.set_ylim(-2, 103)

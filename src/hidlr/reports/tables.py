@@ -170,9 +170,9 @@ def _reason(reason: Reason, *, groups: bool) -> tuple[str, ...]:
 def command_of(run: Mapping[str, Any]) -> str:
     """The command line that started a run, as one would type it; "" where not known."""
     argv = run.get("argv")
-    if not isinstance(argv, list):
+    if not argv or not isinstance(argv, list):
         return str(argv or "")
-    first, *rest = map(str, argv or [""])
+    first, *rest = map(str, argv)
     # Where a program was installed is of no use elsewhere.
     name = Path(first).name
     module = name == "__main__.py"
