@@ -44,12 +44,15 @@ def open_page(browser: "Browser") -> Iterator[Open]:
     """Open a file in a window of its own, with the network off."""
     contexts = []
 
-    def opened(page: Path, *, width: int = 1440, dark: bool = False, script: bool = True) -> Opened:
+    def opened(
+        page: Path, *, width: int = 1440, dark: bool = False, script: bool = True, touch: bool = False
+    ) -> Opened:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if dark else "light",
             offline=True,
             java_script_enabled=script,
+            has_touch=touch,
         )
         context.set_default_timeout(5000)
         contexts.append(context)

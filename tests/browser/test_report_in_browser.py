@@ -4,7 +4,7 @@ import pytest
 
 from hidlr.history import History
 from hidlr.reports import write_comparison, write_report
-from support.browser_runs import EVIL, layered, long, named, usual, write
+from support.browser_runs import EVIL, EXTREMES, extreme, layered, long, named, usual, write
 from support.opened import Open
 from support.report_runs import ROLES, record, rosenbrock
 
@@ -189,6 +189,22 @@ def test_a_path_is_read_point_by_point(tmp_path: Path, open_page: Open) -> None:
     opened.page.keyboard.press("Home")
     x, y = lines[0]["point"]
     assert panel.get_attribute("aria-valuetext") == f"path: {y:g} at first parameter {x:g}"
+
+
+@pytest.mark.parametrize("value", EXTREMES)
+def test_extreme_numbers_are_no_error(tmp_path: Path, value: float, open_page: Open) -> None:
+    opened = open_page(write_report(extreme(tmp_path / "run", value)))
+    for panel in opened.page.locator(".panel:visible").all():
+        opened.point_at(panel, 0.5, 0.5)
+    opened.check_quiet()
+
+
+def test_a_finger_is_told_values_too(page: Path, open_page: Open) -> None:
+    opened = open_page(page, width=360, touch=True)
+    opened.panel("rates").tap()
+    assert "embedding" in opened.reading()
+    opened.page.locator("h1").tap()
+    assert opened.page.locator(".reading").count() == 0
 
 
 def test_without_scripts_all_is_there_but_the_readings(page: Path, open_page: Open) -> None:

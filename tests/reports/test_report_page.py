@@ -1,6 +1,5 @@
 import base64
 import hashlib
-import math
 import os
 import re
 import subprocess
@@ -14,6 +13,7 @@ import pytest
 from hidlr.errors import InputError
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.reports import write_report
+from support.browser_runs import EXTREMES, extreme
 from support.report_runs import RESULT, ROLES, RUN, Writer, metric_lines, record, rosenbrock
 
 EVIL = "<img src=x onerror=alert(1)>"
@@ -204,26 +204,18 @@ def test_a_path_over_its_function(write_run: Writer) -> None:
     assert re.search(r"The path ends [\d.]+ from the minimum, after 80 steps\.", page)
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 0.0, -1.0, 1e300, 1e-320])
-def test_extreme_numbers_do_not_break_it(write_run: Writer, value: float) -> None:
-    groups = tuple(GroupRecord(name, 0, value, value, value, value, value, True) for name in "ab")
-    records = [
-        StepRecord(step, "", groups, ((0.0, 0.0), (value, 0.0)), (value, 1.0), 2, value, value) for step in range(3)
-    ]
-    lines = [
-        {
-            "step": step,
-            "loss": value,
-            "seconds": value,
-            "probe_seconds": value,
-            "eval": {"a": value},
-            "point": [value, value],
-        }
-        for step in range(3)
-    ]
-    surface = {"x": [0, 1], "y": [0, 1], "z": [[value, 1], [2, 3]], "minimum": [value, 0]}
-    result = {"final": {"a": value}, "comparison": [{"name": "hidlr", "metric": value}] * 2, "surface": surface}
-    check(write_report(write_run(records, metrics=lines, result=result)).read_text())
+@pytest.mark.parametrize("value", EXTREMES)
+def test_extreme_numbers_do_not_break_it(tmp_path: Path, value: float) -> None:
+    check(write_report(extreme(tmp_path / "run", value)).read_text())
+
+
+@pytest.mark.parametrize("name", ["auto", "uniform"])
+def test_the_runs_of_the_documentation_still_open(tmp_path: Path, name: str) -> None:
+    check(
+        write_report(Path(__file__).parents[2] / "docs" / "runs" / name, tmp_path / "page.html").read_text(
+            encoding="utf-8"
+        )
+    )
 
 
 def test_a_diverged_run_says_where(write_run: Writer) -> None:

@@ -8,6 +8,7 @@ from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.training.jsonlines import JsonLines, dump_json, write_atomically
 from support.report_runs import RESULT, ROLES, RUN, metric_lines, record
 
+EXTREMES = (math.nan, math.inf, -math.inf, 0.0, -1.0, 1e300, 1e-320)
 EVIL = "<img src=x onerror=\"window.harmed = 1; alert('harm')\">"
 
 
@@ -63,6 +64,18 @@ def long(folder: Path, steps: int, *, spike: tuple[int, float], dip: tuple[int, 
     lines = metric_lines(steps, 1000)
     lines[spike[0]]["loss"] = spike[1]
     return write(folder, records, lines, RUN, RESULT)
+
+
+def extreme(folder: Path, value: float) -> Path:
+    """A run in which every number is this one."""
+    groups = tuple(GroupRecord(name, 0, value, value, value, value, value, True) for name in "ab")
+    records = [
+        StepRecord(step, "", groups, ((0.0, 0.0), (value, 0.0)), (value, 1.0), 2, value, value) for step in range(3)
+    ]
+    line = {"loss": value, "seconds": value, "probe_seconds": value, "eval": {"a": value}, "point": [value, value]}
+    surface = {"x": [0, 1], "y": [0, 1], "z": [[value, 1], [2, 3]], "minimum": [value, 0]}
+    result = {"final": {"a": value}, "comparison": [{"name": "hidlr", "metric": value}] * 2, "surface": surface}
+    return write(folder, records, [{"step": step, **line} for step in range(3)], {}, result)
 
 
 def write(

@@ -36,7 +36,7 @@ def readings(figure: "Figure") -> str:
         percent of the box).
     """
     found = [_axes(axes) for axes in figure.axes]
-    return json.dumps([panel for panel in found if panel], ensure_ascii=False, separators=(",", ":"))
+    return json.dumps([panel for panel in found if panel], ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def _axes(axes: "Axes") -> dict[str, Any]:

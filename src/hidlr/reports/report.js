@@ -52,7 +52,9 @@
       this.say();
       this.box.addEventListener("pointermove", (event) => this.point_at(event));
       this.box.addEventListener("pointerdown", (event) => this.point_at(event));
-      this.box.addEventListener("pointerleave", () => this.hide());
+      // A finger that is lifted leaves the values to be read; the next touch elsewhere takes them away.
+      this.box.addEventListener("pointerleave", (event) => { if (event.pointerType !== "touch") this.hide(); });
+      document.addEventListener("pointerdown", (event) => { if (!this.box.contains(event.target)) this.hide(); });
       this.box.addEventListener("keydown", (event) => this.press(event));
       this.box.addEventListener("focus", () => { if (this.box.matches(":focus-visible")) this.show(); });
       this.box.addEventListener("blur", () => this.hide());
