@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hidlr.reports.agreement import agreement_sentence, rank_correlation
+from hidlr.reports.curves import Curve
 from hidlr.reports.figures import Line, Panel, line_figure
+from hidlr.reports.parabolas import draw_parabolas
 from hidlr.reports.readings import readings
 from hidlr.reports.tables import command_of
 from hidlr.reports.theme import INK, NARROW, WIDE
@@ -78,3 +80,14 @@ def test_agreement_needs_groups_in_common() -> None:
 )
 def test_a_command_is_told_as_it_would_be_typed(argv: object, command: str) -> None:
     assert command_of({"argv": argv}) == command
+
+
+def test_a_parabola_is_read_as_far_as_it_is_in_the_picture() -> None:
+    # The measurements set the height; the parabola of a slope far too steep leaves it.
+    curve = Curve("a", (0.0, 1.0), (2.0, 1.9), 2.0, slope=9.0, curvature=9.0, best_rate=None, reason="")
+    (found,) = json.loads(readings(draw_parabolas([curve], WIDE, INK)))
+    lines = {line["name"]: line for line in found["lines"]}
+    assert lines["measured"]["y"] == [0, -0.1]
+    assert 0 < len(lines["parabola"]["y"]) < 80
+    _, low, high, _ = found["y"]
+    assert all(low <= value <= high for value in lines["parabola"]["y"])
