@@ -36,7 +36,9 @@ def agreement_sentence(influences: Sequence[Mapping[str, float]]) -> str:
     start = f"Ranked by influence per parameter, {size} in common: rank correlation"
     if len(found) == 1:
         return f"{start} {found[0]:.2f}."
-    return f"{start}s from {min(found):.2f} to {max(found):.2f} over {len(found)} pairs of runs."
+    low, high = f"{min(found):.2f}", f"{max(found):.2f}"
+    span = f" {low}" if low == high else f"s from {low} to {high}"
+    return f"{start}{span} over {len(found)} pairs of runs."
 
 
 def rank_correlation(one: Sequence[float], other: Sequence[float]) -> float:

@@ -90,7 +90,7 @@ def _runs(runs: Mapping[str, RunData]) -> Section:
     names = sorted(finals, key=lambda name: name != metric)[:_FINALS]
     scores = {run: _final(data, metric) for run, data in runs.items()}
     finite = [score for score in scores.values() if math.isfinite(score)]
-    best = (max if higher else min)(finite) if len(finite) > 1 else math.nan
+    best = (max if higher else min)(finite) if len(set(finite)) > 1 else math.nan
     rows = []
     for run, data in runs.items():
         share = cost_share(data)
