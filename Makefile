@@ -4,6 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # torch first and pinned: whatever else asks for torch then finds it there, and no CUDA build comes along.
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+CHROMIUM := (for name in chromium chromium-browser google-chrome chrome; do command -v $$name && exit; done; exit 1) >/dev/null
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
 
 .PHONY: demo test test-slow test-all lint types layers docs check bench tables clean
@@ -17,6 +18,11 @@ test: $(VENV)/.test
 # Only what `make test` leaves out.
 test-slow: $(VENV)/.test
 	$(PYTEST) -m slow
+
+# The report in a real browser: Debian's Chromium, driven by Playwright. Where one of them cannot be had, the tests are
+# skipped and say why.
+test-browser: $(VENV)/.browser
+	$(BIN)/python -m pytest -m browser tests/browser
 
 test-all: test test-slow
 
@@ -60,6 +66,13 @@ $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 $(VENV)/.test: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable ".[test]"
 	touch $@
+
+# What could not be had is tried again the next time.
+$(VENV)/.browser: $(VENV)/.torch pyproject.toml
+	-$(PIP) --editable ".[browser]"
+	-@$(CHROMIUM) || { [ "$$(id -u)" = 0 ] && apt-get update -qq && \
+	  apt-get install -qq --yes --no-install-recommends chromium; } >/dev/null
+	@if $(CHROMIUM) && $(BIN)/python -c "import playwright"; then touch $@; fi
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) --editable ".[dev]"

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 import pytest
-from report_runs import Writer, write_folder
 
 from hidlr.history import StepRecord
+from support.report_runs import Writer, write_folder
 
 
 @pytest.fixture

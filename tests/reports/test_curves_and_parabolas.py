@@ -2,12 +2,12 @@ import math
 import sys
 
 import pytest
-from report_runs import record
 
 from hidlr.errors import InputError, MissingExtraError
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.reports import Curve, parabola_figure
 from hidlr.reports.curves import last_curves
+from support.report_runs import record
 
 
 def quadratic(rate: float) -> float:

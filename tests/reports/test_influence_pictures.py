@@ -3,7 +3,6 @@ import re
 
 import numpy as np
 import pytest
-from report_runs import Writer, record
 
 import hidlr
 from hidlr.groups import Place
@@ -15,6 +14,7 @@ from hidlr.reports.series import influence_over_time, series_of
 from hidlr.reports.shares import shares_of
 from hidlr.reports.svg import to_svg
 from hidlr.reports.theme import INK, NARROW, WIDE
+from support.report_runs import Writer, record
 
 
 def influence(groups: dict[str, tuple[int, float]], **extras: dict) -> Influence:

@@ -3,10 +3,10 @@ import math
 from pathlib import Path
 
 import pytest
-from report_runs import RESULT, RUN, Writer, metric_lines, record
 
 from hidlr.errors import InputError, StateError
 from hidlr.reports.load import load_run
+from support.report_runs import RESULT, RUN, Writer, metric_lines, record
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -3,10 +3,10 @@ import random
 from pathlib import Path
 
 import pytest
-from report_runs import metric_lines
 from test_report_page import check, svgs
 
 from hidlr.reports import write_report
+from support.report_runs import metric_lines
 
 GROUPS, RECORDS = 100, 10_000
 

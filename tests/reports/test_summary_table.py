@@ -1,11 +1,11 @@
 import math
 
 import pytest
-from report_runs import group, record
 from rich.console import Console
 
 from hidlr.history import GroupRecord, StepRecord
 from hidlr.reports import summary
+from support.report_runs import group, record
 
 
 def test_an_untouched_tuner_prints_dashes() -> None:

@@ -35,6 +35,7 @@ def path_figure(surface: Surface, path: Sequence[tuple[float, float]], size: Siz
         figure = Figure(figsize=(width / 72, height / 72))
         figure.patch.set_visible(False)
         axes = place(figure, left, top, width - left - 10, height - top - bottom)
+        axes.set_label("second parameter")
         style(axes, size, theme)
         axes.grid(False)
         for side in ("top", "right", "left", "bottom"):

@@ -66,13 +66,14 @@ class Panel:
         return not any(np.isfinite(line.y).any() for line in self.drawn().lines)
 
 
-def line_figure(panels: Sequence[Panel], size: Size, theme: Theme) -> "Figure":
-    """Draw panels under one another, over the same steps.
+def line_figure(panels: Sequence[Panel], size: Size, theme: Theme, columns: int = 1) -> "Figure":
+    """Draw panels over the same steps, row by row.
 
     Args:
         panels: at least one, none of them empty.
         size: the place on the page.
         theme: colours.
+        columns: panels side by side.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
@@ -81,17 +82,22 @@ def line_figure(panels: Sequence[Panel], size: Size, theme: Theme) -> "Figure":
         from matplotlib.figure import Figure
 
         left, right, top, bottom = 4.6 * size.font, 2.2 * size.font, 2.4 * size.font, 3.6 * size.font
-        figure = Figure(figsize=(size.width / 72, len(panels) * size.height / 72))
+        rows, cell = -(-len(panels) // columns), size.width / columns
+        figure = Figure(figsize=(size.width / 72, rows * size.height / 72))
         figure.patch.set_visible(False)
+        one = replace(size, ticks=max(3, size.ticks // columns))
         span = bounds([line.x for panel in panels for line in panel.drawn().lines]) or (0.0, 1.0)
         for index, panel in enumerate(panels):
             inner = size.height - top - bottom
-            axes = place(figure, left, index * size.height + top, size.width - left - right, inner)
+            row, column = divmod(index, columns)
+            width = cell - left - right
+            axes = place(figure, column * cell + left, row * size.height + top, width, inner)
+            axes.set_label(panel.label)
             style(axes, size, theme)
             _draw(axes, panel.drawn(), size, theme, f"p{index}")
-            step_ticks(axes, size, *span)
+            step_ticks(axes, one, *span)
             axes.text(0, 1, panel.label, va="bottom", fontsize=size.font, color=theme.text).set(
-                transform=axes.transAxes, position=(-left / (size.width - left - right), 1 + 0.7 * size.font / inner)
+                transform=axes.transAxes, position=(-left / width, 1 + 0.7 * size.font / inner)
             )
             axes.set_xlabel("step", fontsize=size.font, color=theme.muted, loc="right", labelpad=3)
         return figure
@@ -120,7 +126,7 @@ def _draw(axes: "Axes", panel: Panel, size: Size, theme: Theme, prefix: str) -> 
             markeredgewidth=0,
             solid_joinstyle="round",
             label=printable(line.name),
-            gid=f"{prefix}-{index}",
+            gid=f"{prefix}-{index:04}",
         )
     limits = bounds([line.y for line in panel.lines]) or (0.0, 1.0)
     if panel.log:

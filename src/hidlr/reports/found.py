@@ -15,7 +15,7 @@ from hidlr.reports.words import (
     refused_sentence,
 )
 
-__all__ = ["comparison_names", "cost_share", "found_of", "subtitle_of", "tiles_of", "title_of"]
+__all__ = ["comparison_names", "cost_share", "found_of", "steps_of", "subtitle_of", "tiles_of", "title_of"]
 
 _TILES = 8
 
@@ -32,14 +32,20 @@ def title_of(data: RunData) -> str:
 
 def subtitle_of(data: RunData) -> str:
     """Where the page's numbers come from."""
-    steps = [record.step for record in data.records[-1:]] + [metric.step for metric in data.metrics[-1:]]
+    steps = steps_of(data)
     parts = [f"run folder {printable(data.name)}"]
     if steps:
-        parts.append(plural(max(steps) + 1, "step"))
+        parts.append(plural(steps, "step"))
     if data.records:
         parts.append(plural(len(data.records), "probe"))
         parts.append(plural(len(data.influence.sizes), "group"))
     return ", ".join(parts)
+
+
+def steps_of(data: RunData) -> int:
+    """How many steps there is a trace of."""
+    last = [record.step for record in data.records[-1:]] + [metric.step for metric in data.metrics[-1:]]
+    return max(last, default=-1) + 1
 
 
 def found_of(data: RunData, rates: Mapping[str, float]) -> tuple[str, ...]:

@@ -143,8 +143,11 @@ def _draw(
                 label=printable(f"{row}, {column}: {number(value)}"), gid=f"{prefix}-{index}",
             )
         )  # fmt: skip
-    axes.set_xticks([k + 0.5 for k in range(len(grid.columns))])
-    axes.set_xticklabels([_short(column) for column in grid.columns], rotation=0 if upright else 90)
+    # Where columns are narrower than their labels are high, every second or third has one.
+    room = axes.bbox.width / len(grid.columns)
+    labelled = range(0, len(grid.columns), 1 if upright else math.ceil(1.1 * font / room))
+    axes.set_xticks([k + 0.5 for k in labelled])
+    axes.set_xticklabels([_short(grid.columns[k]) for k in labelled], rotation=0 if upright else 90)
     axes.set_yticks([k + 0.5 for k in range(len(grid.rows))])
     characters = max(int(width / (0.62 * font)), 4)
     axes.set_yticklabels([shorten(row, characters) for row in grid.rows])
@@ -159,7 +162,7 @@ def _draw_legend(axes: "Axes", span: tuple[float, float], font: float, theme: Th
     from matplotlib.patches import Rectangle
 
     axes.set_axis_off()
-    steps = 5
+    steps = 5 if axes.bbox.width > 30 * font else 3
     axes.set_xlim(0, 2 * steps)
     axes.set_ylim(1, 0)
     for index in range(steps):

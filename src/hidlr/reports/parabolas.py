@@ -65,6 +65,7 @@ def draw_parabolas(curves: Sequence[Curve], size: Size, theme: Theme) -> "Figure
             x, y = edge + column * cell_width, row * cell_height
             width, height = cell_width - left - gap, cell_height - top - bottom
             axes = place(figure, x + left, y + top, width, height)
+            axes.set_label(f"{printable(curve.name)}: change of loss")
             style(axes, size, theme)
             _draw(axes, curve, theme, f"curve{index}")
             plain_ticks(axes, x=3 if size.columns > 2 else 2, y=4)
@@ -96,7 +97,7 @@ def _draw(axes: "Axes", curve: Curve, theme: Theme, name: str) -> None:
     parabola = np.array([curve.change(float(rate)) for rate in grid])
     axes.axhline(0, color=theme.muted, linewidth=0.8, linestyle=(0, (2, 2)))
     if np.isfinite(parabola).all():
-        axes.plot(grid, parabola, color=theme.series[0], linewidth=1.5)
+        axes.plot(grid, parabola, color=theme.series[0], linewidth=1.5, label="parabola", gid=f"{name}-1")
     axes.plot(
         rates[known],
         changes[known],
@@ -106,11 +107,20 @@ def _draw(axes: "Axes", curve: Curve, theme: Theme, name: str) -> None:
         markeredgewidth=1,
         markeredgecolor=theme.surface,
         color=theme.text,
-        label=f"{printable(curve.name)}: measured losses",
-        gid=name,
+        label="measured",
+        gid=f"{name}-0",
     )
     if best is not None:
-        axes.plot([best], [curve.change(best)], linestyle="", marker="D", markersize=6.5, color=theme.series[1])
+        axes.plot(
+            [best],
+            [curve.change(best)],
+            linestyle="",
+            marker="D",
+            markersize=6.5,
+            color=theme.series[1],
+            label="minimum",
+            gid=f"{name}-2",
+        )
     axes.set_xlim(grid[0], grid[-1])
     # The measurements set the height: an unfit parabola may leave the picture.
     heights = bounds([changes[known], np.array([0.0, 0.0 if best is None else curve.change(best)])])

@@ -2,38 +2,30 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from hidlr.reports.contours import path_figure
 from hidlr.reports.curves import last_curves
-from hidlr.reports.figures import Line, Panel, is_thinned, line_figure
+from hidlr.reports.drawn import drawn, drawn_lines, keys_of
+from hidlr.reports.figures import Line, Panel
 from hidlr.reports.heatmap import draw_heat_maps, grid_of
-from hidlr.reports.load import Metric, RunData
+from hidlr.reports.load import RunData
 from hidlr.reports.parabolas import draw_parabolas
 from hidlr.reports.series import GroupSeries, influence_over_time
 from hidlr.reports.shares import draw_shares, shares_of
-from hidlr.reports.svg import to_svg
-from hidlr.reports.text import count, duration, number, percent, plural, printable, shorten
-from hidlr.reports.theme import INK, NARROW, WIDE, Size, has_matplotlib
-from hidlr.reports.thin import Floats, running_mean
+from hidlr.reports.text import count, number, percent, plural, printable
+from hidlr.reports.theme import INK
+from hidlr.reports.thin import Floats
 from hidlr.reports.views import Key, Plot, Section
-from hidlr.reports.words import loss_sentence, phases_sentence
+from hidlr.reports.words import phases_sentence
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-__all__ = ["cost", "curvatures", "influence", "parabolas", "path", "rates", "slopes", "training"]
+__all__ = ["curvatures", "influence", "parabolas", "path", "rates", "slopes"]
 
 Styles = Mapping[str, int | None]
 
 _CURVES = 12
 _BUDGET = 0.01  # share of the parameters that is marked
-_EVALS = 6
-_SMOOTHED_FROM = 50
 
 
 def rates(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) -> Section | None:
@@ -75,13 +67,14 @@ def influence(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) 
     """Influence by role and layer, against parameters, and over time."""
     plots: tuple[Plot, ...] = ()
     grid = grid_of(data.influence)
-    if grid is not None:
+    # A map whose every row has one cell says no more than the bars below it.
+    if grid is not None and len(grid.ppi) > len(grid.rows):
         caption = (
-            "Influence per parameter (loss per parameter) by role and layer, in logarithmic shades: the darker, the "
+            "Influence per parameter (loss per parameter) by role and layer, in logarithmic shades: the stronger, the "
             "more a parameter there is worth training. Empty cells were not measured, or do not exist."
         )
         label = f"Map of influence per parameter, {plural(len(grid.ppi), 'cell')}."
-        plots += _plot("heat", label, caption, (), lambda size: draw_heat_maps({"": grid}, size, INK))
+        plots += drawn("heat", label, caption, (), lambda size: draw_heat_maps({"": grid}, size, INK))
     shares = shares_of(data.influence)
     if shares is not None and len(shares.names) > 1:
         frozen = sum(len(record.frozen) for record in data.records) > 0
@@ -92,7 +85,9 @@ def influence(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) 
             f"{percent(shares.within(budget))} of it." + (" This run froze some groups." if frozen else "")
         )
         label = f"Share of influence against share of parameters, {plural(len(shares.names), 'group')}."
-        plots += _plot("shares", label, caption, (), lambda size: draw_shares({"": shares}, budget, size, INK))
+        plots += drawn(
+            "shares", label, caption, (), lambda size: draw_shares({"all groups": shares}, budget, size, INK)
+        )
     panel = _group_panel(
         "influence per parameter, log scale",
         series,
@@ -101,65 +96,8 @@ def influence(data: RunData, series: Mapping[str, GroupSeries], styles: Styles) 
     )
     if not panel.empty():
         caption = "Influence per parameter from all accepted measurements up to each step."
-        keys = tuple(
-            Key(printable(line.name), _last(line.y), line.style) for line in panel.lines if line.style is not None
-        )
-        plots += _lines("influence-over-time", [panel], caption, keys)
+        plots += drawn_lines("influence-over-time", panel, caption, keys_of(panel))
     return plots
-
-
-def training(data: RunData) -> Section | None:
-    """Training loss and evaluation metrics over time."""
-    steps = _column(data, lambda metric: metric.step)
-    losses = _column(data, lambda metric: metric.loss)
-    finite = losses[np.isfinite(losses)]
-    panels, keys = [], []
-    if len(finite):
-        log = bool(finite.min() > 0 and finite.max() > 100 * finite.min())
-        smooth = len(finite) >= _SMOOTHED_FROM
-        lines = [Line("each step", steps, losses, None if smooth else 0)]
-        if smooth:
-            window = max(5, len(losses) // 100)
-            lines.append(Line("mean", steps, running_mean(losses, window), 0))
-            keys = [Key(f"mean of {count(window)} steps", "", 0), Key("each step", "", None)]
-        panels.append(Panel("training loss" + (", log scale" if log else ""), tuple(lines), log))
-    first = data.result.metric_name if data.result else ""
-    names = sorted({name for metric in data.metrics for name in metric.evals}, key=lambda n: (n != first, n))
-    for name in names[:_EVALS]:
-        found = [(metric.step, metric.evals[name]) for metric in data.metrics if name in metric.evals]
-        x, y = np.array(found, dtype=np.float64).T
-        panels.append(Panel(shorten(f"evaluation: {name}", 44), (Line(name, x, y, 0),)))
-    panels = [panel for panel in panels if not panel.empty()]
-    part = max(1, len(finite) // 100)
-    words = loss_sentence(_mean(finite[:part]), _mean(finite[-part:]), len(losses) - len(finite))
-    if not panels:
-        return Section("training", "Training", words=(words,)) if words else None
-    if part > 1:
-        words = words.replace(" went", f" (mean of {count(part)} steps) went")
-    left_out = f" {len(names) - _EVALS} more metrics are not drawn." if len(names) > _EVALS else ""
-    return Section(
-        "training",
-        "Training",
-        words=(words,) if words else (),
-        plots=_lines("training", panels, "Training loss and evaluation metrics over steps." + left_out, tuple(keys)),
-    )
-
-
-def cost(data: RunData) -> Section | None:
-    """The probes' share of the wall-clock, up to each step."""
-    steps = _column(data, lambda metric: metric.step)
-    whole = _column(data, lambda metric: metric.seconds)
-    probes = _column(data, lambda metric: metric.probe_seconds)
-    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        share = np.where(whole > 0, 100 * probes / whole, np.nan)
-    panel = Panel("share of the run's time so far (%)", (Line("probing", steps, share, 0),), zero=True)
-    if panel.empty():
-        return None
-    last = np.flatnonzero(np.isfinite(share))[-1]
-    times = f"{duration(float(probes[last]))} of {duration(float(whole[last]))}"
-    words = f"{times}: {percent(share[last] / 100)}."
-    caption = "Wall-clock of the probes over that of the run, both from its start up to each step."
-    return Section("cost", "What probing cost", words=(words,), plots=_lines("cost", [panel], caption))
 
 
 def parabolas(data: RunData, styles: Styles) -> Section | None:
@@ -178,7 +116,7 @@ def parabolas(data: RunData, styles: Styles) -> Section | None:
         caption += f" {len(ranked)} of {count(len(found))} groups."
     curves = [found[name][1] for name in ranked]
     label = f"Measured loss against rate with a fitted parabola, for {plural(len(curves), 'group')}."
-    plots = _plot("parabolas", label, caption, (), lambda size: draw_parabolas(curves, size, INK))
+    plots = drawn("parabolas", label, caption, (), lambda size: draw_parabolas(curves, size, INK))
     return Section("parabolas", "Parabolas", plots=plots) if plots else None
 
 
@@ -200,11 +138,11 @@ def path(data: RunData) -> Section | None:
     caption = f"Contours of {name}: from one to the next the height above the lowest grows by the same factor."
     keys = [Key("path, from the open to the filled dot", "", 0)] if points else []
     keys += [Key("minimum (cross)", "", 1)] if surface.minimum else []
-    plots = _plot(
+    plots = drawn(
         "path",
         f"Path of the parameters over the contours of {name}.",
         caption,
-        tuple(keys),
+        keys,
         lambda size: path_figure(surface, points, size, INK),
     )
     return Section("path", "Path", words=tuple(words), plots=plots) if words or plots else None
@@ -231,52 +169,9 @@ def _group_section(
         caption += f" {plural(low, 'value')} at or below 0 not on the log scale."
     if broken:
         caption += f" {plural(broken, 'value')} not finite."
-    keys = sorted(
-        (Key(printable(line.name), _last(line.y), line.style) for line in panel.lines if line.style is not None),
-        key=lambda entry: entry.style or 0,
-    )
+    keys = keys_of(panel)
     others = sum(style is None for style in styles.values())
     if others:
         caption += " The groups with the highest and the lowest final rates are in colour."
         keys.append(Key(plural(others, "other group"), "", None))
-    return Section(key, title, words=tuple(filter(None, words)), plots=_lines(key, [panel], caption, tuple(keys)))
-
-
-def _lines(key: str, panels: list[Panel], caption: str, keys: tuple[Key, ...] = ()) -> tuple[Plot, ...]:
-    if is_thinned(panels, NARROW):
-        caption += " Thinned for drawing: every stretch of steps keeps its lowest and its highest value."
-    share = 1.0 if len(panels) == 1 else 0.72
-    label = "; ".join(f"{panel.label} over steps, {plural(len(panel.lines), 'line')}" for panel in panels)
-    return _plot(
-        key,
-        label,
-        caption,
-        keys,
-        lambda size: line_figure(panels, replace(size, height=round(share * size.height)), INK),
-    )
-
-
-def _plot(
-    key: str, label: str, caption: str, keys: tuple[Key, ...], draw: Callable[[Size], "Figure"]
-) -> tuple[Plot, ...]:
-    if not has_matplotlib():
-        return ()
-    render = partial(_rendered, key, label, draw)
-    return (Plot(render(WIDE), render(NARROW), caption, keys),)
-
-
-def _rendered(key: str, label: str, draw: Callable[[Size], "Figure"], size: Size) -> str:
-    return to_svg(draw(size), f"{key}-{size.name}-", label, size.name)
-
-
-def _column(data: RunData, read: Callable[[Metric], float]) -> Floats:
-    return np.array([read(metric) for metric in data.metrics], dtype=np.float64)
-
-
-def _last(values: Floats) -> str:
-    finite = values[np.isfinite(values)]
-    return number(float(finite[-1])) if len(finite) else ""
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else math.nan
+    return Section(key, title, words=tuple(filter(None, words)), plots=drawn_lines(key, panel, caption, keys))

@@ -76,8 +76,14 @@ def share_figure(influences: Mapping[str, Influence], *, budget: float | None = 
     return figure
 
 
-def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, theme: Theme) -> "Figure":
-    """As `share_figure`, for a place on a page."""
+def draw_shares(
+    lines: Mapping[str, Shares],
+    budget: float | None,
+    size: Size,
+    theme: Theme,
+    styles: Mapping[str, int] | None = None,
+) -> "Figure":
+    """As `share_figure`, for a place on a page; `styles` are the colours that runs have elsewhere on it."""
     with drawing():
         from matplotlib.figure import Figure
         from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -87,18 +93,19 @@ def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, t
         figure = Figure(figsize=(size.width / 72, size.height / 72))
         figure.patch.set_visible(False)
         axes = place(figure, left, top, size.width - left - 2.2 * font, size.height - top - bottom)
+        axes.set_label("share of influence (%)")
         style(axes, size, theme)
         lowest = min(float(shares.parameters[0]) for shares in lines.values())
         for index, (name, shares) in enumerate(lines.items()):
             axes.plot(
                 100 * np.concatenate([shares.parameters[:1], shares.parameters]),
                 100 * np.concatenate([[0.0], shares.influence]),
-                color=theme.series[index % len(theme.series)], linewidth=1.7, drawstyle="steps-post",
-                marker="o", markersize=3, label=printable(name), gid=f"share-{index}",
+                color=theme.series[(styles or {}).get(name, index) % len(theme.series)], linewidth=1.7,
+                drawstyle="steps-post", marker="o", markersize=3, label=printable(name), gid=f"share-{index}",
             )  # fmt: skip
         if budget is not None:
             axes.axvline(100 * budget, color=theme.muted, linewidth=1, linestyle=(0, (4, 2)))
-            axes.text(100 * budget, 102, f" {percent(budget)}", fontsize=font, color=theme.muted, va="bottom")
+            axes.text(100 * budget, 99, f" {percent(budget)}", fontsize=font, color=theme.muted, va="top")
         axes.set_xscale("log")
         axes.set_xlim(100 * min(lowest, budget or 1.0) / 2, 120)
         axes.set_ylim(-2, 103)
@@ -106,7 +113,7 @@ def draw_shares(lines: Mapping[str, Shares], budget: float | None, size: Size, t
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}%"))
         plain_ticks(axes, y=6)
-        axes.set_xlabel("share of parameters, log scale", fontsize=font, color=theme.muted, loc="right", labelpad=3)
+        axes.set_xlabel("share of parameters (%), log scale", fontsize=font, color=theme.muted, loc="right", labelpad=3)
         axes.text(
             -left / (size.width - left - 2.2 * font), 1 + 0.7 * font / (size.height - top - bottom),
             "share of influence (%)", transform=axes.transAxes, va="bottom", fontsize=font, color=theme.text,

@@ -51,10 +51,11 @@ def to_svg(figure: "Figure", prefix: str, label: str, kind: str) -> str:
     width, height = root.get("viewBox", "0 0 1 1").split()[2:]
     root.attrib = {
         "viewBox": f"0 0 {width} {height}",
-        "class": f"plot {kind}",
+        "class": kind,
         "role": "img",
         "aria-label": printable(label),
-        "style": f"max-width: {float(width):.0f}px",
+        "width": f"{float(width):.0f}",
+        "height": f"{float(height):.0f}",
     }
     ET.register_namespace("", _SVG[1:-1])
     return ET.tostring(root, encoding="unicode")

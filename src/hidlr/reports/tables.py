@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from hidlr.reports.found import comparison_names
@@ -13,7 +14,7 @@ from hidlr.reports.table import GroupRow, summary
 from hidlr.reports.text import MISSING, count, number, plural, printable
 from hidlr.reports.views import Bar, Section, Table
 
-__all__ = ["comparison", "groups", "how_it_was_run", "influence", "refused"]
+__all__ = ["command_of", "comparison", "flat", "groups", "how_it_was_run", "influence", "refused"]
 
 _REASONS = 20
 _TOP, _BOTTOM = 20, 5
@@ -147,14 +148,14 @@ def how_it_was_run(data: RunData) -> Section | None:
     """run.json, for whoever wants to repeat the run."""
     run = dict(data.run)
     config = run.pop("config", None)
-    argv = run.pop("argv", None)
-    command = shlex.join(map(str, argv)) if isinstance(argv, list) else argv
+    command = command_of(run)
+    run.pop("argv", None)
     around = ({"command": command} if command else {}) | run
     tables = tuple(
         Table("", ("name", "value"), rows, texts=frozenset({0, 1}), title=title)
         for title, rows in (
-            ("Command, versions and machine", _flat(around)),
-            ("Settings", _flat(config if isinstance(config, dict) else {})),
+            ("Command, versions and machine", flat(around)),
+            ("Settings", flat(config if isinstance(config, dict) else {})),
         )
         if rows
     )
@@ -166,12 +167,25 @@ def _reason(reason: Reason, *, groups: bool) -> tuple[str, ...]:
     return (printable(reason.text), *map(count, counts))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> tuple[tuple[str, str], ...]:
+def command_of(run: Mapping[str, Any]) -> str:
+    """The command line that started a run, as one would type it; "" where not known."""
+    argv = run.get("argv")
+    if not argv or not isinstance(argv, list):
+        return str(argv or "")
+    first, *rest = map(str, argv)
+    # Where a program was installed is of no use elsewhere.
+    name = Path(first).name
+    module = name == "__main__.py"
+    return shlex.join([Path(first).parent.name if module else name if name == "hidlr" else first, *rest])
+
+
+def flat(values: Mapping[str, Any], prefix: str = "") -> tuple[tuple[str, str], ...]:
+    """Settings within settings as rows of name and value."""
     rows: list[tuple[str, str]] = []
     for key, value in values.items():
         name = printable(f"{prefix}{key}")
         if isinstance(value, dict) and value:
-            rows += _flat(value, f"{name} ")
+            rows += flat(value, f"{name} ")
         else:
             rows.append((name, _cell(key, value) if isinstance(value, str) or value is None else _plain(value)))
     return tuple(rows)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Bar", "Key", "Page", "Plot", "Section", "Table", "Tile"]
+__all__ = ["Bar", "Key", "Page", "Picture", "Plot", "Section", "Table", "Tile"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,33 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A drawing in one size.
+
+    Attributes:
+        kind: "wide" or "narrow", the screens it is for.
+        svg: the drawing.
+        width: the widest it may be (CSS pixels).
+        panels: what can be read from it, as JSON: see `readings.readings`.
+    """
+
+    kind: str
+    svg: str
+    width: int
+    panels: str
+
+
+@dataclass(frozen=True, slots=True)
 class Plot:
     """A drawing in two sizes with the words around it.
 
     Attributes:
-        wide: SVG for a desktop.
-        narrow: SVG for a phone.
+        pictures: for a desktop and for a phone.
         caption: what it shows and what it leaves out.
         keys: legend.
     """
 
-    wide: str
-    narrow: str
+    pictures: tuple[Picture, ...]
     caption: str
     keys: tuple[Key, ...] = ()
 

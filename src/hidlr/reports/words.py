@@ -93,8 +93,11 @@ def influence_sentence(ppi: Mapping[str, float]) -> str:
     if len(usable) < 2:
         return ""
     high, low = max(usable, key=usable.__getitem__), min(usable, key=usable.__getitem__)
+    factor = usable[high] / usable[low]
+    if factor < 1.05:
+        return f"Per parameter, all {count(len(usable))} groups matter nearly alike."
     return (
-        f"Per parameter, {printable(high)} matters most: {_factor(usable[high] / usable[low])} times as much "
+        f"Per parameter, {printable(high)} matters most: {_factor(factor)} times as much "
         f"as {printable(low)}, which matters least."
     )
 
