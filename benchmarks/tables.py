@@ -90,6 +90,11 @@ def trailing() -> str:
     return _variants("trailing.jsonl")
 
 
+def climb() -> str:
+    """The same of how fast the warm-up climbs."""
+    return _variants("climb.jsonl")
+
+
 def fixed_rates() -> str:
     """What looking back sees at fixed multiples of the tuned rate, and where such runs end."""
     rows = [json.loads(line) for line in (RESULTS / "fixed_rates.jsonl").read_text().splitlines()]
@@ -119,6 +124,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "exploration": exploration,
     "look_back": look_back,
     "trailing": trailing,
+    "climb": climb,
     "fixed_rates": fixed_rates,
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
