@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import conformance, estimators_report, integrations_report, matrix, precision, scaling
+from benchmarks import conformance, estimators_report, grouping, integrations_report, matrix, precision, scaling
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -126,6 +126,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **conformance.TABLES,
     **scaling.TABLES,
     **precision.TABLES,
+    **grouping.TABLES,
     **matrix.TABLES,
     **integrations_report.TABLES,
 }

@@ -153,18 +153,29 @@ class ShortRun:
         self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
         self._tries = [0.0] * len(groups)  # accepted measurements, and half of the refused
 
-    def take(self, steps: int, probes: int) -> None:
-        """Take the steps, measuring some groups' curvature at each; set everything back."""
+    def take(self, steps: int, probes: int, *, settle: int = 0) -> None:
+        """Take the steps, measuring some groups' curvature at each but the first few; set everything back."""
         surroundings = Surroundings(self._parameters, self._batches, self._known)
         start = [parameter.detach().clone() for parameter in self._parameters]
         twin = twin_of(self._optimizer)
         try:
             for step in range(steps):
-                self._step(twin, self._batches[step % len(self._batches)], probes)
+                closure = self._batches[step % len(self._batches)]
+                if step < settle:
+                    self._advance(twin, closure)
+                else:
+                    self._step(twin, closure, probes)
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self._parameters, start)
             surroundings.close()
+
+    def _advance(self, twin: Optimizer, closure: Closure) -> None:
+        differentiate(closure, "measure_influence")
+        check_dense(self._parameters)
+        twin.step()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _step(self, twin: Optimizer, closure: Closure, probes: int) -> None:
         devices = {parameter.device for parameter in self._parameters}
@@ -256,7 +267,9 @@ def _size(curvature: float, bend: float) -> float:
     return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
 
 
-def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[list[MeasuredGroup], Sequence[dict[str, Any]]]:
+def _grouped(
+    model: nn.Module, optimizer: Optimizer, by: By | None
+) -> tuple[list[MeasuredGroup], Sequence[dict[str, Any]]]:
     names = check_groups(optimizer)
     if by is None:
         described: list[dict[str, Any]] = [
@@ -273,7 +286,8 @@ def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[lis
     if not described:
         raise InputError("the optimizer has none of the model's trainable parameters: nothing can be measured")
     groups = [
-        MeasuredGroup(group["name"], sum(p.numel() for p in group["params"]), list(group["params"])) for group in described
+        MeasuredGroup(group["name"], sum(p.numel() for p in group["params"]), list(group["params"]))
+        for group in described
     ]
     return groups, described
 

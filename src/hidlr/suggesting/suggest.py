@@ -24,6 +24,7 @@ from .suggestion import GroupSuggestion, SuggestedGroup
 __all__ = ["suggest_groups"]
 
 _OWN = ("params", "name", "param_names")  # of a group; all else are options
+_SHARP = 1.0  # standard error of log(rate) up to which a measurement says something
 _TIMES = 4  # that each group's curvature is measured, unless told
 
 
@@ -34,37 +35,38 @@ def suggest_groups(
     max_groups: int = 8,
     *,
     by: By = "role_layer",
-    steps: int = 24,
+    steps: int = 48,
     probes: int | None = None,
 ) -> GroupSuggestion:
     """Suggest groups: measure fine ones in a short run, and merge those whose optimal rate and influence agree.
 
-    A twin of the optimizer takes a few dozen steps, as in `measure_influence`, after which everything is set back bit
-    for bit. Two groups are alike where their optimal rates b_k / A_kk (3.2 of arXiv 2501.06954) differ by less than
+    A twin of the optimizer takes a few dozen steps, as in `measure_influence`, after which everything is set back
+    bit for bit; the second half of them is measured, since the first steps after a fresh initialisation are like no
+    others. Two groups are alike where their optimal rates b_k / A_kk (3.2 of arXiv 2501.06954) differ by less than
     about 2 and their influence by less than about 10, or by less than their measurements' errors; the closest pair is
-    merged first, until no two are alike and there are at most `max_groups`. Groups without a measurement join
-    the group of their role that is nearest in the model. Parameters for which the optimizer has different options
-    (``lr``, ``weight_decay``, ...) are never merged.
+    merged first, until no two are alike and there are at most `max_groups`. Groups whose rate could not be told (to a
+    factor of e) join the group of their role that is nearest in the model. Parameters for which the optimizer has
+    different options (``lr``, ``weight_decay``, ...) are never merged.
 
-    What comes out depends on where the model stands: at a fresh initialisation the curvature of some groups
-    (embeddings above all) is not what it is later. Under several processes call it before the model is
-    wrapped, on the same batches everywhere, or pass `GroupSuggestion.by` of one process to the others.
+    Under several processes call it before the model is wrapped, on the same batches everywhere, or pass
+    `GroupSuggestion.by` of one process to the others.
 
     Args:
         model: the model whose parameters the optimizer has.
         closure: computes the loss of one batch, without backward; or several, of which step t takes the t-th.
-        optimizer: any torch optimizer linear in ``lr``, at a usual rate. How it is grouped does not matter; its options do.
+        optimizer: any torch optimizer linear in ``lr``, at a usual rate. How it is grouped does not matter; its
+            options do.
         max_groups: at most so many.
         by: the fine groups, as in `param_groups`: "role_layer" or "tensor", say.
-        steps: length of the short run.
+        steps: length of the short run, whose first half only trains.
         probes: curvatures to measure per step, two forward passes each; None is what measures each group four times.
 
     Returns:
         The groups; `.param_groups` goes into a new optimizer, ``print`` shows a table.
 
     Raises:
-        InputError: ``max_groups`` is below the number of different sets of options, no step, parameters that are not the
-            model's, nothing trainable, a loss that is not finite, or no group could be measured.
+        InputError: ``max_groups`` is below the number of different sets of options, no step, parameters that are not
+            the model's, nothing trainable, a loss that is not finite, or no group could be measured.
         InputTypeError: something that is no closure, or an optimizer that cannot be tuned.
         ClosureError: a closure's loss does not depend on the parameters.
 
@@ -86,15 +88,17 @@ def suggest_groups(
         raise InputError(_too_many(kinds, max_groups))
     parts = _parts(model, optimizer, kinds, by)
     if probes is None:
-        probes = -(-_TIMES * len(parts) // steps)
+        probes = -(-_TIMES * len(parts) // (steps - steps // 2))
     meter, counted = PairedMeter(), _Counted(batches)
     measured = [MeasuredGroup(name, part.size, part.parameters) for name, part in sorted(parts.items())]
-    ShortRun(optimizer, measured, counted.closures, WeakSet([model]), meter).take(steps, probes)
+    ShortRun(optimizer, measured, counted.closures, WeakSet([model]), meter).take(steps, probes, settle=steps // 2)
     rates = {name: float(kinds[part.kind]["lr"]) for name, part in parts.items()}
     found = estimates(meter.found, {name: part.size for name, part in parts.items()}, rates)
     if not found:
         raise InputError(_nothing(meter))
-    return _suggestion(parts, kinds, found, max_groups, counted.forwards)
+    # A rate that is not known to a factor of e is like any other, and would bring unlike ones together.
+    sharp = {name: one for name, one in found.items() if one.rate_spread <= _SHARP}
+    return _suggestion(parts, kinds, sharp or found, max_groups, counted.forwards)
 
 
 @dataclass(frozen=True)
@@ -194,10 +198,11 @@ def _suggestion(
     members: list[tuple[list[str], list[str], Cluster | None]] = []
     for kind in range(len(kinds)):
         clusters = merged.get(kind, [])
-        joined: list[list[str]] = [[] for _ in clusters or [None]]
+        rows: list[Cluster | None] = list(clusters) or [None]
+        joined: list[list[str]] = [[] for _ in rows]
         for name in (name for name in parts if kind_of[name] == kind and name not in found):
             joined[nearest(clusters, places, name) if clusters else 0].append(name)
-        for cluster, extra in zip(clusters or [None], joined, strict=True):
+        for cluster, extra in zip(rows, joined, strict=True):
             together = {*(cluster.members if cluster else ()), *extra}
             members.append(([name for name in parts if name in together], extra, cluster))
     position = {name: number for number, name in enumerate(parts)}
@@ -234,8 +239,9 @@ def _suggestion(
 def _too_many(kinds: list[dict[str, Any]], max_groups: int) -> str:
     differ = [key for key in kinds[0] if any(not _equal(kind.get(key), kinds[0][key]) for kind in kinds)]
     return (
-        f"max_groups={max_groups}, but the optimizer has {len(kinds)} sets of options (they differ in {', '.join(differ)}), "
-        f"which are never merged: pass max_groups={len(kinds)} or more, or build the optimizer with fewer"
+        f"max_groups={max_groups}, but the optimizer has {len(kinds)} sets of options (they differ in "
+        f"{', '.join(differ)}), which are never merged: pass max_groups={len(kinds)} or more, or build the optimizer "
+        "with fewer"
     )
 
 
@@ -243,6 +249,6 @@ def _nothing(meter: PairedMeter) -> str:
     reasons = Counter(reason for own in meter.reasons.values() for reason in own)
     why = f" (most often: {reasons.most_common(1)[0][0]})" if reasons else " (no parameter moved: is every lr 0?)"
     return (
-        f"no group's optimal rate could be measured{why}: give the optimizer a usual lr, compute the loss in float32 or "
-        "better, pass several batches, or call it after some steps of training"
+        f"no group's optimal rate could be measured{why}: give the optimizer a usual lr, compute the loss in float32 "
+        "or better, pass several batches, or call it after some steps of training"
     )

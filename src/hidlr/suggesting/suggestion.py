@@ -24,7 +24,7 @@ class SuggestedGroup:
     Attributes:
         name: says what is in it, e.g. "bias + norm" or "layer_0..2/attention".
         members: the fine groups that were merged, those without a measurement of their own included.
-        unmeasured: those of the members that only joined.
+        unmeasured: those of the members whose rate could not be told, and that only joined.
         param_names: its parameters, as ``model.named_parameters()`` gives them.
         size: its trainable entries, d.
         rate: b / A, the rate at which one step of the group alone gains most (lr); None without a measurement.
@@ -50,8 +50,8 @@ class GroupSuggestion:
 
     Attributes:
         groups: in the order of the model.
-        measured: fine groups that were measured.
-        unmeasured: fine groups that were not, and joined others.
+        measured: fine groups whose rate could be told.
+        unmeasured: those whose rate could not, and that joined others.
         forwards: forward passes that it took, those with a backward pass included.
         parameters: the parameters of each group, by its name.
     """
@@ -118,10 +118,11 @@ class GroupSuggestion:
             for row in rows
         ]
         lines.insert(1, "-" * max(map(len, lines)))
-        joined = f", {self.unmeasured} without a measurement joined them" if self.unmeasured else ""
+        joined = f", {self.unmeasured} too noisy to tell joined them" if self.unmeasured else ""
         lines.append(
-            f"{plural(self.measured, 'fine group')} measured with {plural(self.forwards, 'forward pass', 'forward passes')}"
-            f"{joined}. Rate: of one step alone, over the geometric mean. Influence: b^2 / (A d), loss per parameter."
+            f"{plural(self.measured, 'fine group')} measured with "
+            f"{plural(self.forwards, 'forward pass', 'forward passes')}{joined}. Rate: of one step alone, "
+            "over the geometric mean. Influence: b^2 / (A d), loss per parameter."
         )
         return "\n".join(lines)
 
