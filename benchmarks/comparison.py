@@ -1,4 +1,4 @@
-"""Tables of docs/comparison.md: hidlr beside each peer, and where it lost to a tuned rate; from the benchmark's results."""
+"""Tables of docs/comparison.md, from the benchmark's results: hidlr beside each peer, and where a tuned rate won."""
 
 from collections import Counter, defaultdict
 
@@ -31,8 +31,8 @@ def comparison() -> str:
         lines.append(f"| {_NAMES.get(name, name)} | {counts} |")
     lines += [
         "",
-        "Seeds 100 to 104, hidlr pooled over three starting rates, each peer at its documented defaults; better and worse "
-        "by a paired t-test over seeds, p < 0.05.",
+        "Seeds 100 to 104, hidlr pooled over three starting rates, each peer at its documented defaults; better and "
+        "worse by a paired t-test over seeds, p < 0.05.",
     ]
     return "\n".join(lines)
 

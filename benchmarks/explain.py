@@ -18,7 +18,6 @@ import hidlr
 from hidlr.workloads import get
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-GROUPS = {"embedding": "embed*", "rest": "*"}
 SEED, STEPS, RATE = 0, 60, 1e-3
 _SIDE = 17  # points along each axis of the plane
 
@@ -27,10 +26,8 @@ def trained() -> tuple[nn.Module, list[dict], torch.optim.Optimizer, partial]:
     """The model after a few dozen usual steps, and the loss of the batch that comes next."""
     workload = get("digits")
     model = workload.build(SEED)
-    names = [name for name, _ in model.named_parameters()]
     embedding = [name for name, role in hidlr.groups.role_of(model).items() if role == "embedding"]
     groups = hidlr.param_groups(model, by=lambda name, parameter: "embedding" if name in embedding else "rest")
-    assert len(names) > len(embedding) > 0
     optimizer = torch.optim.AdamW(groups, lr=RATE)
     for step in range(STEPS):
         optimizer.zero_grad()
@@ -43,8 +40,7 @@ def parabolas() -> "plt.Figure":
     """Fig. 1 of the paper: each role's measured losses and its parabola."""
     model, _, _, loss = trained()
     optimizer = torch.optim.AdamW(hidlr.param_groups(model, by="role"), lr=RATE)
-    figure = hidlr.find_rates(model, optimizer, loss).plot()
-    return figure
+    return hidlr.find_rates(model, optimizer, loss).plot()
 
 
 @torch.no_grad()
