@@ -105,6 +105,11 @@ def test_what_scales_slope_and_curvature_alike_is_no_error():
     assert one.rate_spread == pytest.approx(0, abs=1e-12)
 
 
+def test_the_error_of_the_ratio_of_two_measurements():
+    # Off the common ratio 2 by 1/2 of it, both ways: the standard error of a mean of two is 1/2.
+    assert estimates({"a": [(1.0, 1.0), (3.0, 1.0)]}, {"a": 1}, {"a": 1.0})["a"].rate_spread == pytest.approx(0.5)
+
+
 def test_the_error_of_the_ratio_is_that_of_resampling():
     draw = random.Random(1)
     pairs = [(draw.gauss(1.0, 0.4), draw.gauss(2.0, 0.5)) for _ in range(40)]

@@ -48,20 +48,19 @@ def merge(
     """
     alive: dict[int, Cluster] = {}
     of_kind: dict[int, Hashable] = {}
-    heap: list[tuple[float, tuple[str, ...], tuple[str, ...], int, int]] = []
+    heap: list[tuple[float, int, int]] = []  # numbers in alphabetical order, so that ties do not depend on the caller's
 
     def add(number: int, cluster: Cluster, kind: Hashable) -> None:
         for other, own in alive.items():
             if of_kind[other] == kind:
-                first, second = sorted((own.members, cluster.members))
-                heapq.heappush(heap, (distance(own.estimate, cluster.estimate), first, second, other, number))
+                heapq.heappush(heap, (distance(own.estimate, cluster.estimate), other, number))
         alive[number], of_kind[number] = cluster, kind
 
     for number, name in enumerate(sorted(estimates)):
         add(number, Cluster((name,), estimates[name]), kinds[name])
     following = len(alive)
     while heap:
-        apart, _, _, one, other = heapq.heappop(heap)
+        apart, one, other = heapq.heappop(heap)
         if one not in alive or other not in alive:
             continue  # one of them was merged meanwhile
         if apart > 1 and len(alive) <= at_most:
