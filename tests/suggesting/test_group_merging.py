@@ -103,6 +103,7 @@ def test_what_scales_slope_and_curvature_alike_is_no_error():
     one = estimates({"a": pairs}, {"a": 3}, {"a": 0.1})["a"]
     assert one.rate == pytest.approx(0.1 * 2 / 4)
     assert one.rate_spread == pytest.approx(0, abs=1e-12)
+    assert one.ppi_spread == pytest.approx(0, abs=1e-12)
 
 
 def test_the_error_of_the_ratio_of_two_measurements():

@@ -108,6 +108,14 @@ def test_changing_what_is_returned_changes_nothing_else():
     assert found.param_groups[0]["params"]
 
 
+def test_groups_do_not_share_a_tensor_rate():
+    model = blocks([1.0, 10.0], [2, 3])
+    optimizer = torch.optim.SGD(model.parameters(), lr=torch.tensor(1e-3))
+    first, second = hidlr.suggest_groups(model, model, optimizer, by="tensor").param_groups
+    assert first["lr"] == second["lr"] == optimizer.param_groups[0]["lr"]
+    assert len({id(rate) for rate in (first["lr"], second["lr"], optimizer.param_groups[0]["lr"])}) == 3
+
+
 def test_a_group_that_stands_still_keeps_to_itself():
     model = blocks([1.0, 10.0, 1.0], [2, 3, 4])
     first, *rest = model.parts
