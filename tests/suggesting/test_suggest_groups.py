@@ -244,3 +244,43 @@ def test_no_optimum_anywhere():
     model = blocks([-1.0, -2.0], [2, 2])
     with pytest.raises(hidlr.InputError, match="not convex"):
         suggest(model)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.norm = nn.Embedding(12, 8), nn.LayerNorm(8)
+        self.head = nn.Linear(8, 12, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, ids):
+        return self.head(self.norm(self.embedding(ids).mean(1)))
+
+
+def test_tied_parameters_are_in_one_group():
+    model, ids = Tied(), torch.randint(12, (32, 4))
+    closure = lambda: nn.functional.cross_entropy(model(ids), ids[:, 0])  # noqa: E731
+    found = hidlr.suggest_groups(model, closure, torch.optim.AdamW(model.parameters(), lr=1e-3), by="tensor")
+    assert sorted(name for group in found.groups for name in group.param_names) == [
+        "embedding.weight", "norm.bias", "norm.weight",
+    ]  # fmt: skip
+    assert torch.optim.AdamW(found.param_groups)
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_adapters_alone():
+    peft = pytest.importorskip("peft")
+    from support.loops import batches, tiny_bert
+
+    config = peft.LoraConfig(task_type="SEQ_CLS", r=2, target_modules=["query", "value"])
+    model = peft.get_peft_model(tiny_bert(dropout=0.1), config).train()
+    data = batches()
+    closures = [lambda batch=batch: model(**batch)["loss"] for batch in data]
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2)
+    before = Trace(model, optimizer)
+    found = hidlr.suggest_groups(model, closures, optimizer, max_groups=3)
+    before.assert_same()
+    trained = {name for name, p in model.named_parameters() if p.requires_grad}
+    assert {name for group in found.groups for name in group.param_names} == trained
+    assert len(found.groups) <= 3
+    assert hidlr.HiDLR(torch.optim.AdamW(found.param_groups)).rates == dict.fromkeys(found.names, 1e-2)
