@@ -12,7 +12,16 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import conformance, estimators_report, integrations_report, matrix, precision, scaling
+from benchmarks import (
+    comparison,
+    conformance,
+    estimators_report,
+    grouping,
+    integrations_report,
+    matrix,
+    precision,
+    scaling,
+)
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -132,6 +141,8 @@ TABLES: dict[str, Callable[[], str]] = {
     **conformance.TABLES,
     **scaling.TABLES,
     **precision.TABLES,
+    **grouping.TABLES,
+    **comparison.TABLES,
     **matrix.TABLES,
     **integrations_report.TABLES,
 }

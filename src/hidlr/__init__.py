@@ -19,6 +19,7 @@ from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.measuring import measure_influence
 from hidlr.selection import Budget, GroupChoice, Match, PeftExport, Selection, select, selection_from_peft
+from hidlr.suggesting import GroupSuggestion, SuggestedGroup, suggest_groups
 from hidlr.tuner import HiDLR
 
 try:
@@ -31,6 +32,7 @@ __all__ = [
     "ClosureError",
     "GroupChoice",
     "GroupRecord",
+    "GroupSuggestion",
     "HiDLR",
     "HidlrError",
     "HidlrWarning",
@@ -46,6 +48,7 @@ __all__ = [
     "Selection",
     "StateError",
     "StepRecord",
+    "SuggestedGroup",
     "UnsupportedOptimizerError",
     "engines",
     "find_rates",
@@ -53,4 +56,5 @@ __all__ = [
     "param_groups",
     "select",
     "selection_from_peft",
+    "suggest_groups",
 ]

@@ -68,7 +68,7 @@ class StepRecord:
         points: xi of each measured point, one entry per group; 0 is before the base step, 1 after it.
         losses: the loss at each point, in the same order.
         forwards: closures evaluated (a list of n closures counts n for each point).
-        seconds: wall-clock spent in the probe.
+        seconds: wall-clock spent in the probe (s).
         factor: the schedule's factor at this step; under a torch scheduler the rate over its peak.
         note: why no rate changed, "" if some did.
         frozen: groups that were frozen after this probe.

@@ -5,7 +5,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 import torch
@@ -22,7 +22,7 @@ from hidlr.influence import Influence, InfluenceMeter
 from hidlr.probe import Closure, Probe, RandomState, Surroundings, differentiate
 from hidlr.twin import twin_of
 
-__all__ = ["measure_influence"]
+__all__ = ["MeasuredGroup", "Meter", "ShortRun", "checked_closures", "measure_influence"]
 
 # A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
 # stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
@@ -33,8 +33,32 @@ _TRIES = 4  # ten times farther each, if need be
 _LONGEST = 1024.0  # of a probe, in steps: what bends so little there has no optimum worth naming
 
 
+class Meter(Protocol):
+    """Takes in what a short run finds."""
+
+    def observe(
+        self,
+        name: str,
+        size: int,
+        *,
+        slope: float | None = None,
+        curvature: float | None = None,
+        reason: str = "",
+        rate: float | None = None,
+    ) -> None:
+        """One group's slope, or its curvature, which a step gives first; see `InfluenceMeter.observe`."""
+
+
 @dataclass(frozen=True)
-class _Group:
+class MeasuredGroup:
+    """What is measured as one, under a name of its own.
+
+    Attributes:
+        name: as the meter hears it.
+        size: trainable entries, d_k.
+        parameters: which they are.
+    """
+
     name: str
     size: int
     parameters: list[Tensor]
@@ -84,7 +108,7 @@ def measure_influence(
         {'weight': 3, 'bias': 1}
     """
     optimizer = check_optimizer(optimizer)
-    batches = _checked(closures)
+    batches = checked_closures(closures)
     if steps < 1 or (probes is not None and probes < 1):
         raise InputError(f"steps={steps}, probes={probes}: measure at least one group in at least one step")
     groups, described = _grouped(model, optimizer, by)
@@ -93,11 +117,11 @@ def measure_influence(
     meter = InfluenceMeter()
     for group in groups:
         meter.observe(group.name, group.size)
-    _Run(optimizer, groups, batches, WeakSet([model]), meter).take(steps, probes)
+    ShortRun(optimizer, groups, batches, WeakSet([model]), meter).take(steps, probes)
     return Influence.of(meter).located(model, described)
 
 
-class _Run:
+class ShortRun:
     """The short run: everything that it changes, and how it is set back.
 
     Args:
@@ -111,10 +135,10 @@ class _Run:
     def __init__(
         self,
         optimizer: Optimizer,
-        groups: list[_Group],
+        groups: list[MeasuredGroup],
         batches: Sequence[Closure],
         known: "WeakSet[nn.Module]",
-        meter: InfluenceMeter,
+        meter: Meter,
     ) -> None:
         self._optimizer = optimizer
         self._groups = groups
@@ -129,18 +153,29 @@ class _Run:
         self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
         self._tries = [0.0] * len(groups)  # accepted measurements, and half of the refused
 
-    def take(self, steps: int, probes: int) -> None:
-        """Take the steps, measuring some groups' curvature at each; set everything back."""
+    def take(self, steps: int, probes: int, *, settle: int = 0) -> None:
+        """Take the steps, measuring some groups' curvature at each but the first few; set everything back."""
         surroundings = Surroundings(self._parameters, self._batches, self._known)
         start = [parameter.detach().clone() for parameter in self._parameters]
         twin = twin_of(self._optimizer)
         try:
             for step in range(steps):
-                self._step(twin, self._batches[step % len(self._batches)], probes)
+                closure = self._batches[step % len(self._batches)]
+                if step < settle:
+                    self._advance(twin, closure)
+                else:
+                    self._step(twin, closure, probes)
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self._parameters, start)
             surroundings.close()
+
+    def _advance(self, twin: Optimizer, closure: Closure) -> None:
+        differentiate(closure, "measure_influence")
+        check_dense(self._parameters)
+        twin.step()
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _step(self, twin: Optimizer, closure: Closure, probes: int) -> None:
         devices = {parameter.device for parameter in self._parameters}
@@ -232,7 +267,9 @@ def _size(curvature: float, bend: float) -> float:
     return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
 
 
-def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[list[_Group], Sequence[dict[str, Any]]]:
+def _grouped(
+    model: nn.Module, optimizer: Optimizer, by: By | None
+) -> tuple[list[MeasuredGroup], Sequence[dict[str, Any]]]:
     names = check_groups(optimizer)
     if by is None:
         described: list[dict[str, Any]] = [
@@ -249,12 +286,19 @@ def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[lis
     if not described:
         raise InputError("the optimizer has none of the model's trainable parameters: nothing can be measured")
     groups = [
-        _Group(group["name"], sum(p.numel() for p in group["params"]), list(group["params"])) for group in described
+        MeasuredGroup(group["name"], sum(p.numel() for p in group["params"]), list(group["params"]))
+        for group in described
     ]
     return groups, described
 
 
-def _checked(closures: Any) -> list[Callable[[], Tensor]]:
+def checked_closures(closures: Any) -> list[Callable[[], Tensor]]:
+    """One closure or several as a list.
+
+    Raises:
+        InputTypeError: something that is no closure.
+        InputError: there is none.
+    """
     batches = [closures] if callable(closures) else list(closures) if isinstance(closures, Iterable) else [closures]
     for closure in batches:
         if not callable(closure):

@@ -16,9 +16,19 @@ def selection_from_peft(model: nn.Module) -> Selection:
     Args:
         model: what ``peft.get_peft_model`` gave.
 
+    Returns:
+        A group per parameter, kept where it is trained; its rule names the method.
+
     Raises:
         InputTypeError: the model is none of PEFT's.
         InputError: it trains nothing.
+
+    Example:
+        >>> import peft
+        >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        >>> model = peft.get_peft_model(model, peft.LoraConfig(r=1, target_modules=["0"]))
+        >>> selection_from_peft(model).kept
+        ('0.lora_A.default.weight', '0.lora_B.default.weight')
     """
     if not isinstance(model, nn.Module) or not hasattr(model, "peft_config"):
         raise InputTypeError(f"selection_from_peft takes a model of peft.get_peft_model, not {type(model).__name__}")
