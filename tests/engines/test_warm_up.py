@@ -95,7 +95,7 @@ def test_a_large_gradient_long_ago_does_not_outweigh_the_present():
     for step in range(1, 30):
         steepness, xi = (1e3, 0.01) if step < 20 else (1.0, 2.0)
         factor = warm_up.follow(view_at(step, 0.1), steepness, steepness / xi)
-    assert factor == WarmUp.steepest_found
+    assert factor == WarmUp.rise**2
 
 
 def test_a_way_below_the_noise_of_the_loss_moves_nothing():
@@ -133,19 +133,22 @@ def test_climbs_faster_while_probe_after_probe_the_minimum_lies_ahead():
 
 
 def test_once_the_minimum_lay_behind_it_climbs_slowly():
-    def last(stuck):
+    beyond, a_little_before = (1.0, 2.0), (1.0, 1.2)  # xi = 1/2, 0.83
+
+    def then(*ways, stuck=False):
         warm_up = WarmUp(Budget(0.1, 2000, None), 7)
         warm_up.begin(view_at(0, 1.0))
-        warm_up.follow(view_at(7, 0.1), 1.0, 2.0, stuck=stuck)
-        factors = [warm_up.follow(view_at(7 * k, 0.1), 1.0, 0.5) for k in range(2, 12)]
-        restored = begun()
+        warm_up.follow(view_at(7, 0.1), *beyond, stuck=stuck)
+        factors = [warm_up.follow(view_at(7 * k, 0.1), *way) for k, way in enumerate(ways, start=2)]
+        restored = WarmUp(Budget(0.1, 2000, None), 7)
         restored.load_state_dict(json.loads(json.dumps(warm_up.state_dict())))
-        assert restored.follow(view_at(84, 0.1), 1.0, 0.5) == factors[-1]
-        return factors[-1]
+        assert restored.follow(view_at(84, 0.1), *ways[-1]) == warm_up.follow(view_at(84, 0.1), *ways[-1])
+        return factors
 
-    assert last(stuck=False) == WarmUp.steepest_found
-    # On a plateau that says nothing.
-    assert last(stuck=True) == pytest.approx(WarmUp.steepest_sure, rel=0.01)
+    assert max(then(*[a_little_before] * 8)) == WarmUp.steepest_found
+    # On a plateau that says nothing; and a minimum that lies ahead again was not reached.
+    assert max(then(*[a_little_before] * 8, stuck=True)) > WarmUp.steepest_found
+    assert then(*[(1.0, 0.5)] * 8)[-1] == pytest.approx(WarmUp.steepest_sure, rel=0.01)
 
 
 def test_no_climb_goes_back_to_where_the_loss_exploded():

@@ -135,12 +135,15 @@ class WarmUp:
             return 1.0  # uphill from a summit: no parabola to go by
         # Uphill from the average on, it is the lower point by far; downhill ever steeper, there is no end yet.
         xi = max(down, 0.0) / bend if bend > 0 else math.inf
-        self._found = self._found or (xi < self.found and not seen and not stuck)
+        # One probe alone may be of a start like no other step, and a way without end says nothing of how far.
+        ahead = min(xi, slope / curvature) if curvature > 0 and not (first or seen) else 0.0
+        if ahead > 1:
+            self._found = False  # what looked like arriving was a first swing
+        elif xi < self.found and not seen and not stuck:
+            self._found = True
         steepest = min(self._rise, self.steepest_found) if self._found else self._rise
         asked = (self.own_gain if seen else self.gain) * xi
         wanted = math.pow(asked, self.damping if asked > 1 else self.damping_down)
-        # One probe alone may be of a start like no other step, and a way without end says nothing of how far.
-        ahead = min(xi, slope / curvature) if curvature > 0 and not (first or seen or self._found) else 0.0
         if ahead > 1:
             wanted *= ahead**self.sure
             steepest = max(steepest, min(self.rise_sure**self._beat, self.steepest_sure))
