@@ -43,6 +43,13 @@ def test_place_is_the_line_through_both_ends(dtype, point, expected):
     assert first.dtype is dtype
 
 
+def test_squares_are_squared_lengths_of_the_moves():
+    displacement, _, _ = moved_pair()
+    assert displacement.squares() == [0.5**2 + 1.0**2, 0.25**2]
+    still = Displacement([[nn.Parameter(torch.ones(3))], []])
+    assert still.squares() == [0.0, 0.0]
+
+
 def test_both_ends_are_bit_exact_after_any_walk():
     groups = [[nn.Parameter(torch.randn(31))], [nn.Parameter(torch.randn(7, 5)), nn.Parameter(torch.randn(()))]]
     flat = [p for group in groups for p in group]

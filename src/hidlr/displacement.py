@@ -80,6 +80,18 @@ class Displacement:
         slopes: list[float] = torch.stack([value.to(device) for value in sums]).tolist() if sums else []
         return slopes
 
+    @torch.no_grad()
+    def squares(self) -> list[float]:
+        """Squared length of each group's move, of this rank's part of it."""
+        sums = [
+            sum(
+                ((local(p) - start).square().sum(dtype=torch.float64) for p, start in zip(own, starts, strict=True)),
+                start=torch.zeros((), dtype=torch.float64),
+            )
+            for own, starts in zip(self._parameters, self._start, strict=True)
+        ]
+        return [float(value) for value in sums]
+
     def place_end(self) -> None:
         """Put every group where the step ended."""
         self.place([1.0] * len(self._parameters))
