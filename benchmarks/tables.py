@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import conformance, estimators_report, integrations_report, matrix, precision, scaling
+from benchmarks.influence import report as influence_report
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -128,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **precision.TABLES,
     **matrix.TABLES,
     **integrations_report.TABLES,
+    **influence_report.TABLES,
 }
 
 

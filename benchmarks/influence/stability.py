@@ -3,8 +3,8 @@
     python -m benchmarks.influence.stability --data DIR     # about 8 minutes; goes on where it was stopped
 
 `measure_influence` with its defaults (24 steps, role within layer) from each of three seeds (weights or head, and
-batches),
-and for each seed again after 5% and 10% of a run of AdamW at its usual rate, warmed up and then falling linearly.
+batches), and for each seed again after 5% and 10% of a run of AdamW at its usual rate, warmed up and then falling
+linearly.
 """
 
 import itertools
@@ -21,7 +21,6 @@ TASKS = {  # rate and length of the run
     "digits-vit": (1e-3, 315),
     "shakespeare-gpt": (1e-3, 400),
     "minilm-sst2": (5e-5, 400),
-    "minilm-cola": (5e-5, 400),
 }
 
 

@@ -1,0 +1,194 @@
+"""The tables of docs/influence.md, from the committed results."""
+
+import json
+import statistics
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.influence.tasks import FOLDER
+
+__all__ = ["TABLES", "adaptive_table", "targets_table"]
+
+NAMES = {
+    "digits-vit": "transformer on digits",
+    "shakespeare-gpt": "GPT on characters",
+    "minilm-sst2": "MiniLM on SST-2",
+    "minilm-cola": "MiniLM on CoLA",
+    "minilm-emotions": "MiniLM on GoEmotions",
+}
+OURS = ("hidlr", "hidlr, LoRA", "transferred")
+
+
+def targets_table() -> str:
+    """Each target, what was measured, and whether it is met."""
+    rows = [row for part in (_truth, _alone, _stability, _adaptive, _frozen, _transfer, _cost) for row in part()]
+    lines = ["| | target | measured | met | result |", "|---|---|---|---|---|"]
+    for what, target, found, met, file in rows:
+        lines.append(f"| {what} | {target} | {found} | {'yes' if met else '**no**'} | `{file}.json` |")
+    return "\n".join(lines)
+
+
+def adaptive_table() -> str:
+    """Means over the seeds that report, with their standard errors, by task and method."""
+    runs = _load("adaptive")["runs"]
+    lines = ["| task | method | trained | rate | test accuracy | validation accuracy |", "|---" * 6 + "|"]
+    for task in dict.fromkeys(row["task"] for row in runs):
+        for method, own in _reported(task).items():
+            cells = [_spread([row[key] for row in own]) for key in ("test_accuracy", "val_accuracy")]
+            share = f"{100 * statistics.fmean(row['trained'] / row['of'] for row in own):.2f}%"
+            lines.append(f"| {NAMES[task]} | {method} | {share} | {own[0]['rate']:g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def alone_table() -> str:
+    """Rank correlations with training each group alone."""
+    lines = ["| model | seed | groups | PPI | total | size alone |", "|---" * 6 + "|"]
+    for task, own in _load("alone")["tasks"].items():
+        for seed, found in own["seeds"].items():
+            if "spearman" in found:
+                cells = [f"{found[key]:.2f}" for key in ("spearman", "spearman_of_totals", "spearman_of_size_alone")]
+                lines.append(f"| {NAMES[task]} | {seed} | {found['groups']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def stability_table() -> str:
+    """Rank correlations between seeds and over the first tenth of training."""
+    lines = ["| model | between seeds | of each seed with its start, after 5% and 10% |", "|---|---|---|"]
+    for task, own in _load("stability")["tasks"].items():
+        cells = [", ".join(f"{value:.2f}" for value in own[key]) for key in ("over_seeds", "over_time")]
+        lines.append(f"| {NAMES[task]} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+Row = tuple[str, str, str, bool, str]
+
+
+def _truth() -> list[Row]:
+    data = _load("truth")
+    worst = max(data["largest_slope_error"], data["largest_curvature_error"])
+    rows: list[Row] = [
+        ("slopes and curvatures against autograd, float64", "within 1%", f"{100 * worst:.2g}%", worst <= 0.01, "truth")
+    ]
+    for dtype in ("float32", "bfloat16 autocast"):
+        own = data[dtype]
+        found = (
+            f"{own['within_two_errors']} of {own['groups']} within two standard errors, {own['within_one_error']} "
+            f"within one; {own['of'] - own['groups']} of {own['of']} groups without influence or error"
+        )
+        # Two standard errors hold 95% of what is normally distributed.
+        met = own["within_two_errors"] >= 0.95 * own["groups"] and own["groups"] == own["of"]
+        rows.append((f"influence against the exact one, {dtype}", "within its uncertainty", found, met, "truth"))
+    return rows
+
+
+def _alone() -> list[Row]:
+    found = {
+        task: [seed["spearman"] for seed in own["seeds"].values() if "spearman" in seed]
+        for task, own in _load("alone")["tasks"].items()
+    }
+    told = "; ".join(f"{NAMES[task]} {_range(own)}" for task, own in found.items() if own)
+    met = len(found) == 3 and all(own and min(own) >= 0.8 for own in found.values())
+    return [("PPI against training each group alone (Spearman)", "at least 0.8 on three models", told, met, "alone")]
+
+
+def _stability() -> list[Row]:
+    rows: list[Row] = []
+    tasks = _load("stability")["tasks"]
+    for key, what in (("over_seeds", "over seeds"), ("over_time", "over the first tenth of training")):
+        told = "; ".join(f"{NAMES[task]} {_range(own[key])}" for task, own in tasks.items())
+        met = all(min(own[key]) >= 0.9 for own in tasks.values())
+        rows.append((f"the ranking {what} (Spearman)", "at least 0.9", told, met, "stability"))
+    return rows
+
+
+def _adaptive() -> list[Row]:
+    rows: list[Row] = []
+    for task in dict.fromkeys(row["task"] for row in _load("adaptive")["runs"]):
+        means = {method: _mean(own) for method, own in _reported(task).items()}
+        ours = {method: value for method, value in means.items() if method in OURS[:2]}
+        others = {method: value for method, value in means.items() if method not in (*OURS, "full")}
+        if not ours or not others or "full" not in means:
+            continue
+        best, rival = max(ours, key=ours.__getitem__), max(others, key=others.__getitem__)
+        told = "; ".join(f"{method} {100 * value:.1f}" for method, value in ours.items())
+        rows.append(
+            (
+                f"adaptive PEFT, {NAMES[task]}: test accuracy", "at least the best known method",
+                f"{told}; {rival} {100 * others[rival]:.1f}", ours[best] >= others[rival], "adaptive",
+            )
+        )  # fmt: skip
+        ratio = ours[best] / means["full"]
+        rows.append(
+            ("the same beside full fine-tuning", "at least 99%", f"{100 * ratio:.1f}%", ratio >= 0.99, "adaptive")
+        )
+    return rows
+
+
+def _frozen() -> list[Row]:
+    data = _load("frozen")["budgets"]["0.01"]
+    return [
+        ("a frozen training step", "at least 1.5x faster", f"{data['faster']:.2f}x", data["faster"] >= 1.5, "frozen"),
+        (
+            "memory of gradients and optimizer", "at most 2%", f"{100 * data['memory_share']:.2f}%",
+            data["memory_share"] <= 0.02, "frozen",
+        ),
+    ]  # fmt: skip
+
+
+def _transfer() -> list[Row]:
+    rows: list[Row] = []
+    for task in dict.fromkeys(row["task"] for row in _load("adaptive")["runs"]):
+        found = _reported(task)
+        if "transferred" in found and "hidlr" in found:
+            short = 100 * (_mean(found["hidlr"]) - _mean(found["transferred"]))
+            cost = [statistics.fmean(r["choosing_seconds"] for r in found[m]) for m in ("transferred", "hidlr")]
+            what = f"chosen on two layers, {NAMES[task]}"
+            rows.append((what, "within 0.5 point", f"{-short:+.1f} points", short <= 0.5, "adaptive"))
+            share = cost[0] / cost[1]
+            rows.append((f"cost of that, {NAMES[task]}", "at most 1/3", f"{share:.2f}", share <= 1 / 3, "adaptive"))
+    return rows
+
+
+def _cost() -> list[Row]:
+    told = [
+        (f"measuring by {by} ({own['groups']} groups), beside an epoch of SST-2", own["share_of_epoch"])
+        for by, own in _load("cost")["by"].items()
+    ]
+    return [(what, "at most 5%", f"{100 * share:.1f}%", share <= 0.05, "cost") for what, share in told]
+
+
+def _reported(task: str) -> dict[str, list[dict[str, Any]]]:
+    """The runs of the seeds that report, by method, of methods that have them all."""
+    data = _load("adaptive")
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in data["runs"]:
+        if row["task"] == task and row["seed"] in data["seeds"]:
+            found.setdefault(row["method"], []).append(row)
+    return {method: own for method, own in found.items() if len(own) == len(data["seeds"])}
+
+
+def _mean(rows: list[dict[str, Any]]) -> float:
+    return statistics.fmean(row["test_accuracy"] for row in rows)
+
+
+def _range(values: list[float]) -> str:
+    low, high = f"{min(values):.2f}", f"{max(values):.2f}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _spread(values: list[float]) -> str:
+    error = statistics.stdev(values) / len(values) ** 0.5
+    return f"{100 * statistics.fmean(values):.1f} ± {100 * error:.1f}"
+
+
+def _load(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return found
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "influence_targets": targets_table,
+    "influence_alone": alone_table,
+    "influence_stability": stability_table,
+    "influence_adaptive": adaptive_table,
+}
