@@ -27,7 +27,8 @@ __all__ = ["measure_influence"]
 # A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
 # stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
 _ABOVE_ROUNDING, _ABOVE_LEVEL = 1000.0, 20.0
-_NEARER, _FARTHER = 10.0, 30.0  # how far from it a bend may be without another try
+_NEARER, _FARTHER = 2.0, 30.0  # how far from it a bend may be without another try; half of it is still believed
+_AIM = 3.0  # so many times it is aimed for, between the two
 _STRAYS = 4  # samples of the latter, taken at the first steps
 _TRIES = 4  # ten times farther each, if need be
 _CURVATURES, _ROUNDS = 400, 6  # how many are measured by default in all, and at most of each group
@@ -188,7 +189,7 @@ class _Run:
             elif wanted / _NEARER <= bend <= wanted * _FARTHER:
                 break
             else:
-                better = _size(max(abs(curvature), wanted / 50 / size**2), wanted)
+                better = _size(max(abs(curvature), wanted / 50 / size**2), _AIM * wanted)
             if better == size:
                 break
             size = better
@@ -205,7 +206,7 @@ class _Run:
         if not self._stiffness:
             return 1.0
         stiffness = self._stiffness.get(k, statistics.median(self._stiffness.values()))
-        return _size(stiffness * move, self._wanted(noise))
+        return _size(stiffness * move, _AIM * self._wanted(noise))
 
     def _stray(self, slopes: list[float], moving: list[int], probe: Probe) -> None:
         """How far losses lie from a smooth curve along the whole step: what low precision adds to rounding.
