@@ -19,8 +19,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.influence.tasks import FOLDER, arguments, closures, task, tune, write
-from hidlr import Selection, measure_influence, param_groups, select
+from benchmarks.influence.tasks import FOLDER, arguments, closures, settle, task, tune, write
+from hidlr import Influence, Selection, measure_influence, param_groups, select
 from hidlr.groups import located
 
 BUDGET, STEPS, TUNING_SEED, SEEDS = 0.01, 160, 10, (0, 1, 2)
@@ -61,21 +61,24 @@ def chosen(choice: Callable[..., Selection], name: str, model: nn.Module, seed: 
     return [{"params": trainable(model)}]
 
 
-def by_influence(name: str, model: nn.Module, seed: int) -> Selection:
-    """Measured on this task and this seed's head, tensor by tensor."""
+def measured(name: str, seed: int) -> Influence:
+    """Influence on a task of a model of its own, tensor by tensor, once its head has settled."""
     workload = task(name)
+    model = workload.build(seed)
+    settle(workload, model, seed)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
-    found = measure_influence(model, closures(workload, model, 500 + seed, 24), optimizer=optimizer, by="tensor")
-    return select(found, budget=BUDGET, always=["classifier.*"])
+    return measure_influence(model, closures(workload, model, 500 + seed, 24), optimizer=optimizer, by="tensor")
+
+
+def by_influence(name: str, model: nn.Module, seed: int) -> Selection:
+    return select(measured(name, seed), budget=BUDGET, always=["classifier.*"])
 
 
 def transferred(name: str, model: nn.Module, seed: int) -> Selection:
     """Measured on the first two layers alone; the budget is the large model's."""
     small = task(name.replace("minilm-", "minilm-2-")).build(seed)
     share = BUDGET * sum(p.numel() for p in model.parameters()) / sum(p.numel() for p in small.parameters())
-    workload = task(name)
-    optimizer = torch.optim.AdamW(small.parameters(), lr=5e-5, weight_decay=0.01)
-    found = measure_influence(small, closures(workload, small, 500 + seed, 24), optimizer=optimizer, by="tensor")
+    found = measured(name.replace("minilm-", "minilm-2-"), seed)
     # A tensor of the small model stands for three of the large one's.
     return select(found, budget=share / 3, always=["classifier.*"]).transfer(model)
 
@@ -98,8 +101,6 @@ def by_gradient(name: str, model: nn.Module, seed: int) -> Selection:
 
 def by_score(scores: dict[str, float], model: nn.Module) -> Selection:
     """Tensors by another score, in the same budget."""
-    from hidlr.influence import Influence
-
     groups = param_groups(model, "tensor")
     sizes = {group["name"]: group["params"][0].numel() for group in groups}
     total = {own: scores[own] * sizes[own] / 2 for own in sizes}

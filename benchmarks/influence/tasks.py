@@ -17,9 +17,10 @@ from benchmarks.machine import describe
 from benchmarks.workloads.digits_vit import DigitsVit
 from benchmarks.workloads.minilm_tasks import MiniLmFull, SentenceClassifier, _cola, _sst2
 from benchmarks.workloads.shakespeare_gpt import ShakespeareGpt
+from hidlr import settle_head
 from hidlr.workloads.base import Batch, Workload
 
-__all__ = ["FOLDER", "MiniLm", "arguments", "closures", "spearman", "task", "tune", "write"]
+__all__ = ["FOLDER", "MiniLm", "arguments", "closures", "settle", "spearman", "task", "tune", "write"]
 
 FOLDER = Path(__file__).parent.parent / "results" / "influence"
 
@@ -62,6 +63,12 @@ def task(name: str) -> Workload:
         case ["minilm", layers, corpus]:
             return MiniLm(corpus, int(layers))
     raise ValueError(f"no task {name!r}")
+
+
+def settle(workload: Workload, model: nn.Module, seed: int) -> None:
+    """Let the new head of a pretrained model learn for 40 steps; a model that is new altogether is left alone."""
+    if isinstance(workload, MiniLm):
+        settle_head(model, closures(workload, model, 300 + seed, 40))
 
 
 def closures(workload: Workload, model: nn.Module, seed: int, count: int) -> list[Callable[[], Tensor]]:

@@ -19,6 +19,7 @@ from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.measuring import measure_influence
 from hidlr.selection import Budget, GroupChoice, Match, PeftExport, Selection, select, selection_from_peft
+from hidlr.settling import settle_head
 from hidlr.tuner import HiDLR
 
 try:
@@ -53,4 +54,5 @@ __all__ = [
     "param_groups",
     "select",
     "selection_from_peft",
+    "settle_head",
 ]

@@ -22,7 +22,7 @@ from hidlr.influence import Influence, InfluenceMeter
 from hidlr.probe import Closure, Probe, RandomState, Surroundings, differentiate
 from hidlr.twin import twin_of
 
-__all__ = ["measure_influence"]
+__all__ = ["checked", "measure_influence"]
 
 # A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
 # stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
@@ -62,7 +62,7 @@ def measure_influence(
     Args:
         model: the model whose parameters the optimizer has.
         closures: each computes the loss of one batch, without backward; step t takes the t-th, and begins again
-            after the last.
+            after the last. A new head should have learnt a little before (`settle_head`).
         optimizer: any torch optimizer linear in ``lr``. Its rates are those of the short run: take a usual one.
         steps: length of the run.
         by: how to group, as in `param_groups`, e.g. "role_layer" or "tensor"; None takes the optimizer's groups.
@@ -88,7 +88,7 @@ def measure_influence(
         {'weight': 3, 'bias': 1}
     """
     optimizer = check_optimizer(optimizer)
-    batches = _checked(closures)
+    batches = checked(closures)
     if steps < 1 or (probes is not None and probes < 1):
         raise InputError(f"steps={steps}, probes={probes}: measure at least once in at least one step")
     groups, described = _grouped(model, optimizer, by)
@@ -265,7 +265,13 @@ def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[lis
     return groups, described
 
 
-def _checked(closures: Any) -> list[Callable[[], Tensor]]:
+def checked(closures: Any) -> list[Callable[[], Tensor]]:
+    """One closure or several, as a list.
+
+    Raises:
+        InputTypeError: something that is no closure.
+        InputError: none at all.
+    """
     batches = [closures] if callable(closures) else list(closures) if isinstance(closures, Iterable) else [closures]
     for closure in batches:
         if not callable(closure):
