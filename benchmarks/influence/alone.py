@@ -5,8 +5,8 @@
 On three models: a quarter-trained vision transformer on digits and GPT on characters, from three seeds each, and MiniLM
 on SST-2, whose new head has learnt for 40 steps. Groups are roles within layers. The truth is the fall of the mean loss
 of 8 batches while AdamW trains the one group on them for 16 steps, over the group's size, at the best rate of a ladder
-that is climbed until both neighbours of the best were tried; it is compared with `measure_influence` from the same start
-on the same batches (Spearman).
+that is climbed until both neighbours of the best were tried; it is compared with `measure_influence` from the same
+start on the same batches (Spearman).
 """
 
 import json
