@@ -63,6 +63,20 @@ def stability_table() -> str:
 Row = tuple[str, str, str, bool, str]
 
 
+def designs_table() -> str:
+    """What each way of measuring made of the same recording: lowest and mean rank correlation."""
+    rows = _load("designs")["rows"]
+    tasks = list(dict.fromkeys(row["task"] for row in rows))
+    heads = [f"{NAMES[task]}: {what}" for task in tasks for what in ("over seeds", "over time")]
+    lines = [f"| design | {' | '.join(heads)} |", "|---" * (len(heads) + 1) + "|"]
+    for design in dict.fromkeys(row["design"] for row in rows):
+        own = {row["task"]: row for row in rows if row["design"] == design}
+        cells = [own[task][key] for task in tasks for key in ("over_seeds", "over_time")]
+        told = [f"{statistics.fmean(cell):.2f} ({min(cell):.2f})" for cell in cells]
+        lines.append(f"| {design} | {' | '.join(told)} |")
+    return "\n".join(lines)
+
+
 def _truth() -> list[Row]:
     data = _load("truth")
     worst = max(data["largest_slope_error"], data["largest_curvature_error"])
@@ -191,4 +205,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "influence_alone": alone_table,
     "influence_stability": stability_table,
     "influence_adaptive": adaptive_table,
+    "influence_designs": designs_table,
 }
