@@ -3,10 +3,10 @@
     python -m benchmarks.influence.adaptive --data DIR                # all of it: many hours of one core
     python -m benchmarks.influence.adaptive --data DIR --minutes 20   # as far as it gets; call again to go on
 
-MiniLM on short sentences of SST-2, GoEmotions (two classes) and CoLA, 160 steps of AdamW on batches of 16, warmed up and
-then falling linearly. Every method trains a fresh head besides. Each method's rate is climbed to on a ladder of about three to the step, by
-the validation metric of seed 10, until both neighbours of the best were tried; seeds 0 to 2 report. "transferred" was
-chosen on MiniLM cut to its first two layers.
+MiniLM on short sentences of SST-2, GoEmotions (two classes) and CoLA, 160 steps of AdamW on batches of 16, warmed up
+and then falling linearly. Every method trains a fresh head besides. Each method's rate is climbed to on a ladder of
+about three to the step, by the validation metric of seed 10, until both neighbours of the best were tried; seeds 0 to 2
+report. "transferred" was chosen on MiniLM cut to its first two layers.
 """
 
 import json
