@@ -75,9 +75,10 @@ DESIGNS: dict[str, tuple[Callable[..., dict[str, list[int]]], int, Callable[[lis
     "eight groups a step, plain means": (in_turn, 8, statistics.fmean, False, 0),
     "eight groups a step, per length, geometric": (in_turn, 8, statistics.geometric_mean, True, 0),
     "all groups on 3 steps, per length, geometric": (together, 3, statistics.geometric_mean, True, 0),
-    "all groups on 6 steps, per length, plain": (together, 6, statistics.fmean, True, 0),
-    "all groups on 6 steps, per length, geometric (now)": (together, 6, statistics.geometric_mean, True, 0),
-    "the same without the first 4 slopes": (together, 6, statistics.geometric_mean, True, 4),
+    "all groups on 6 steps, per length, geometric": (together, 6, statistics.geometric_mean, True, 0),
+    "all groups on 12 steps, per length, plain": (together, 12, statistics.fmean, True, 0),
+    "all groups on 12 steps, per length, geometric (now)": (together, 12, statistics.geometric_mean, True, 0),
+    "the same without the first 4 slopes": (together, 12, statistics.geometric_mean, True, 4),
     "all groups on all steps, per length, geometric": (together, 24, statistics.geometric_mean, True, 0),
 }
 

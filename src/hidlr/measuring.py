@@ -31,7 +31,7 @@ _NEARER, _FARTHER = 2.0, 30.0  # how far from it a bend may be without another t
 _AIM = 3.0  # so many times it is aimed for, between the two
 _STRAYS = 4  # samples of the latter, taken at the first steps
 _TRIES = 4  # ten times farther each, if need be
-_CURVATURES, _ROUNDS = 400, 6  # how many are measured by default in all, and at most of each group
+_CURVATURES, _ROUNDS = 400, 12  # how many are measured by default in all, and at most of each group
 _LONGEST = 1024.0  # of a probe, in steps: what bends so little there has no optimum worth naming
 
 
@@ -66,8 +66,8 @@ def measure_influence(
         optimizer: any torch optimizer linear in ``lr``. Its rates are those of the short run: take a usual one.
         steps: length of the run.
         by: how to group, as in `param_groups`, e.g. "role_layer" or "tensor"; None takes the optimizer's groups.
-        probes: how often to measure each group's curvature, on steps spread evenly over the run; None is six times,
-            with many groups fewer: as often as makes 400 curvatures, but once.
+        probes: how often to measure each group's curvature, on steps spread evenly over the run; None is 12 times,
+            with many groups fewer: as often as makes 400 curvatures, but at least once.
 
     Returns:
         The influence of each group, with the names and places of its parameters.
