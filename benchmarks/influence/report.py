@@ -160,6 +160,15 @@ def _transfer() -> list[Row]:
             rows.append((what, "within 0.5 point", f"{-short:+.1f} points", short <= 0.5, "adaptive"))
             share = cost[0] / cost[1]
             rows.append((f"cost of that, {NAMES[task]}", "at most 1/3", f"{share:.2f}", share <= 1 / 3, "adaptive"))
+    if (FOLDER / "gpt_transfer.json").exists():
+        runs = _load("gpt_transfer")["runs"]
+        gains = [100 * (run["transferred"]["val_accuracy"] - run["chosen_on_large"]["val_accuracy"]) for run in runs]
+        gain = statistics.fmean(gains)
+        told = f"{gain:+.1f} points ({len(runs)} seeds)"
+        what = "chosen on a GPT of two layers for one of six"
+        rows.append((what, "within 0.5 point", told, gain >= -0.5, "gpt_transfer"))
+        share = statistics.fmean(run["small_seconds"] / run["large_seconds"] for run in runs)
+        rows.append(("cost of that, GPT", "at most 1/3", f"{share:.2f}", share <= 1 / 3, "gpt_transfer"))
     return rows
 
 
