@@ -70,18 +70,20 @@ def test_tables_are_rectangular_and_say_what_was_missed(tmp_path: Path, monkeypa
     runs = [
         {
             "task": "minilm-sst2", "method": method, "rate": 1e-3, "seed": seed, "test_accuracy": value,
-            "val_accuracy": value, "trained": 1, "of": 100, "choosing_seconds": seconds,
+            "val_accuracy": value, "val_loss": 0.0, "trained": 1, "of": 100, "choosing_seconds": seconds,
         }
         for method, value, seconds in (
             ("full", 0.9, 0), ("LoRA r=8", 0.89, 0), ("hidlr", 0.88, 9), ("transferred", 0.87, 2), ("BitFit", 0.8, 0),
         )
         for seed in (10, 0, 1, 2)
     ]  # fmt: skip
-    (tmp_path / "adaptive.json").write_text(json.dumps({"seeds": [0, 1, 2], "runs": runs}))
+    (tmp_path / "adaptive.json").write_text(json.dumps({"seeds": [0, 1, 2], "tuning_seed": 10, "runs": runs}))
     lines = report.adaptive_table().splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert len(lines) == 2 + 5
     assert [row[2:4] for row in report._adaptive()] == [("hidlr 88.0; LoRA r=8 89.0", False), ("97.8%", False)]
     assert [row[2:4] for row in report._transfer()] == [("-1.0 points", False), ("0.22", True)]
-    (tmp_path / "adaptive.json").write_text(json.dumps({"seeds": [0, 1, 2], "runs": runs[:4]}))
+    (tmp_path / "adaptive.json").write_text(json.dumps({"seeds": [0, 1, 2], "tuning_seed": 10, "runs": runs[:4]}))
     assert report._adaptive() == []
+    (tmp_path / "adaptive.json").write_text(json.dumps({"seeds": [0, 1, 2], "tuning_seed": 10, "runs": runs[:5]}))
+    assert report.adaptive_table().splitlines()[-1].endswith("| LoRA r=8 | 1% | 0.001 | 89.0 |  |  |")
