@@ -160,7 +160,7 @@ class _Run:
         displacement = Displacement([group.parameters for group in self._groups], keep_gradients=True)
         twin.step()
         slopes, moves = displacement.slopes(), displacement.squares()
-        moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope)]
+        moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope) and moves[k] > 0]
         with Probe(displacement, closure, self._parameters, self._known) as probe:
             (base,) = probe.measure([(0.0,) * len(self._groups)])
             if not math.isfinite(base):
@@ -240,7 +240,7 @@ class _Run:
 
 def _size(curvature: float, bend: float) -> float:
     """How far to probe for a bend (steps)."""
-    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
+    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST) if curvature else _LONGEST
 
 
 def _grouped(model: nn.Module, optimizer: Optimizer, by: By | None) -> tuple[list[_Group], Sequence[dict[str, Any]]]:

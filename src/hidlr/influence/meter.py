@@ -101,7 +101,7 @@ class InfluenceMeter:
             own.nonconvex += reason == "not convex"
         elif curvature is not None:
             own.measured += 1
-            own.log_curvature.add(math.log(curvature / move))
+            own.log_curvature.add(math.log(curvature) - math.log(move))
             own.last_curvature = curvature
         if rate is not None:
             own.decrease += own_decrease(own.last_slope, own.last_curvature, rate)
