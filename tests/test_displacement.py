@@ -45,7 +45,7 @@ def test_place_is_the_line_through_both_ends(dtype, point, expected):
 
 def test_squares_are_squared_lengths_of_the_moves():
     displacement, _, _ = moved_pair()
-    assert displacement.squares() == [0.5**2 + 1.0**2, 0.25**2]
+    assert displacement.squares() == pytest.approx([0.5**2 + 1.0**2, 0.25**2])
     small = nn.Parameter(torch.zeros(2, dtype=torch.float16))
     displacement = Displacement([[small]])
     step_by([small], [torch.full((2,), 2.0**-14, dtype=torch.float16)])
