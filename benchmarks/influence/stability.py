@@ -9,6 +9,7 @@ linearly. MiniLM's new head learns for 40 steps before all that.
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -45,7 +46,7 @@ def main() -> None:
                     group["lr"] = rate
                 losses = closures(workload, model, 1000 + seed, 24)
                 found = measure_influence(model, losses, optimizer=optimizer, by="role_layer")
-                own["measured"][f"{seed}, {share:.0%}"] = found.to_dict()
+                own["measured"][f"{seed}, {share:.0%}"] = replace(found, members={}, places={}).to_dict()
                 own |= correlations(own["measured"])
                 write("stability", {"seeds": SEEDS, "shares": SHARES, "tasks": done})
         print(name, {key: value for key, value in own.items() if key != "measured"}, flush=True)
