@@ -89,8 +89,7 @@ def climb(fall: Callable[[float], float]) -> dict[str, float]:
 
 
 def save(done: dict[str, Any]) -> None:
-    note = "seeds 10 to 12 are development seeds, measured six times instead of twelve"
-    write("alone", {"note": note, "rates": RATES, "steps": STEPS, "batches": BATCHES, "tasks": done})
+    write("alone", {"rates": RATES, "steps": STEPS, "batches": BATCHES, "tasks": done})
 
 
 @torch.no_grad()
