@@ -22,6 +22,7 @@ from benchmarks import (
     precision,
     scaling,
 )
+from benchmarks.influence import report as influence_report
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
@@ -145,6 +146,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **comparison.TABLES,
     **matrix.TABLES,
     **integrations_report.TABLES,
+    **influence_report.TABLES,
 }
 
 

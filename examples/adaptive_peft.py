@@ -51,9 +51,11 @@ def main() -> None:
     def loss_of(inputs: dict[str, Tensor], targets: Tensor) -> Callable[[], Tensor]:
         return lambda: nn.functional.cross_entropy(model(**inputs).logits, targets)
 
-    # 1. Which parameters matter? A short run at a usual rate, after which the model is as it was.
+    # 1. Which parameters matter? The new head learns a little first. Then comes a short run at a usual rate, after
+    # which all is as it was.
     closures = [loss_of(*batch(rows[k : k + args.batch])) for k in range(0, args.measure * args.batch, args.batch)]
     began = time.perf_counter()
+    hidlr.settle_head(model, closures)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
     influence = hidlr.measure_influence(model, closures, optimizer=optimizer, steps=args.measure, by="role_layer")
     print(f"measured in {time.perf_counter() - began:.0f} s")

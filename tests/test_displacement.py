@@ -43,6 +43,17 @@ def test_place_is_the_line_through_both_ends(dtype, point, expected):
     assert first.dtype is dtype
 
 
+def test_squares_are_squared_lengths_of_the_moves():
+    displacement, _, _ = moved_pair()
+    assert displacement.squares() == pytest.approx([0.5**2 + 1.0**2, 0.25**2])
+    small = nn.Parameter(torch.zeros(2, dtype=torch.float16))
+    displacement = Displacement([[small]])
+    step_by([small], [torch.full((2,), 2.0**-14, dtype=torch.float16)])
+    assert displacement.squares() == pytest.approx([2 * 2.0**-28])
+    still = Displacement([[nn.Parameter(torch.ones(3))], []])
+    assert still.squares() == [0.0, 0.0]
+
+
 def test_both_ends_are_bit_exact_after_any_walk():
     groups = [[nn.Parameter(torch.randn(31))], [nn.Parameter(torch.randn(7, 5)), nn.Parameter(torch.randn(()))]]
     flat = [p for group in groups for p in group]

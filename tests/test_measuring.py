@@ -122,20 +122,65 @@ def test_no_trace_is_left_by_a_closure_that_raises():
     before.assert_same(names=False)
 
 
-def test_many_groups_take_turns():
+def test_all_groups_are_measured_on_the_same_steps():
     task = mlp()
-    forwards = []
+    calls = []
 
     def closure():
-        if not torch.is_grad_enabled():
-            forwards.append(0)
+        calls.append(torch.is_grad_enabled())
         return task.closure()
 
     optimizer = torch.optim.Adam(task.model.parameters(), lr=1e-3)
-    found = hidlr.measure_influence(task.model, closure, optimizer=optimizer, steps=9, by="tensor", probes=2)
+    found = hidlr.measure_influence(task.model, closure, optimizer=optimizer, steps=9, by="tensor", probes=3)
     assert [found.measured[name] + found.refused[name] for name in found.sizes] == [3] * 6
-    # A base and two groups a step, forth and back; a few are measured again at a better length; the noise at first.
-    assert 45 <= len(forwards) <= 45 + 24 + 12
+    starts = [k for k, differentiated in enumerate(calls) if differentiated]
+    forwards = [b - a - 1 for a, b in zip(starts, [*starts[1:], len(calls)], strict=True)]
+    # The loss where the step began; at first six points for the noise; each group forth and back, on every third step.
+    assert forwards[:2] == [7, 7]
+    assert forwards[4] == forwards[6] == forwards[7] == 1
+    assert forwards[2] >= 7 + 12
+    # Where the curvature is known from before, once is enough but for what changed much since.
+    assert all(1 + 12 <= forwards[k] <= 1 + 12 + 6 for k in (5, 8))
+
+
+def test_many_groups_are_measured_once_and_few_twelve_times():
+    model = nn.ParameterList(torch.full((1,), 1.0 + 0.01 * k, dtype=torch.float64) for k in range(201))
+
+    def closure():
+        return torch.stack([p.square().sum() for p in model]).sum()
+
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
+    found = hidlr.measure_influence(model, closure, optimizer=optimizer, steps=6, by="tensor")
+    assert set(found.measured.values()) == {1}
+    few = torch.optim.SGD([{"params": list(model[:3]), "name": "few"}], lr=1e-3)
+    assert hidlr.measure_influence(model, closure, optimizer=few).measured == {"few": 12}
+
+
+def test_a_step_far_too_long_does_not_pass_for_noise():
+    # Along the whole first step this loss is no parabola, nor a cubic; near its start it is, and float64 is exact. To
+    # take the difference for noise would hide the slight curvature of the second group.
+    steep, flat = nn.Parameter(torch.ones(4, dtype=torch.float64)), nn.Parameter(torch.ones(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([{"params": [steep], "name": "steep"}, {"params": [flat], "name": "flat"}], lr=8.0)
+    model = nn.ParameterList([steep, flat])
+    found = hidlr.measure_influence(
+        model, lambda: -steep.cos().mean() + 1.5e-4 * flat.square().sum(), optimizer=optimizer, steps=4
+    )
+    assert found.measured["flat"] >= 3
+    assert found.ppi["flat"] == pytest.approx(3e-4, rel=0.02)
+
+
+def test_noise_of_low_precision_is_seen_and_not_taken_for_curvature():
+    weight = nn.Parameter(torch.full((64,), 1.0))
+    optimizer = torch.optim.SGD([{"params": [weight], "name": "weight"}], lr=1e-4)
+    model = nn.Module()
+    model.weight = weight
+    noise = torch.randn(4096, generator=torch.Generator().manual_seed(1))
+    calls = iter(range(4096))
+    found = hidlr.measure_influence(
+        model, lambda: weight.sum() + 0.01 * noise[next(calls)], optimizer=optimizer, steps=12, probes=12
+    )
+    # A plane, seen through noise far above float32's rounding: there is no curvature to find.
+    assert found.refused["weight"] >= 11
 
 
 def test_groups_are_those_of_the_optimizer_unless_told():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.influence.tasks import arguments, closures, task, write
+from benchmarks.influence.tasks import arguments, closures, settle, task, write
 from hidlr import measure_influence, select
 
 SEED, STEPS = 0, 40
@@ -24,6 +24,7 @@ def main() -> None:
     workload = task("minilm-sst2")
     model = workload.build(SEED)
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, weight_decay=0.01)
+    settle(workload, model, SEED)
     influence = measure_influence(model, closures(workload, model, SEED, 24), optimizer=optimizer, by="role_layer")
     result = {"seeds": [SEED], "pairs_of_steps": STEPS, "budgets": {}}
     for budget in (0.01, 0.001):

@@ -1,30 +1,29 @@
 """Draw the docs' heat maps from the committed results.
 
-python -m benchmarks.influence.pictures     # writes docs/images/influence.png
+python -m benchmarks.influence.pictures     # writes docs/images/influence.svg
 """
 
 import json
 from pathlib import Path
 
+from benchmarks.influence.report import NAMES
 from benchmarks.influence.tasks import FOLDER
 from hidlr.influence import Influence
 from hidlr.reports import heat_figure
 
-IMAGE = Path(__file__).parent.parent.parent / "docs" / "images" / "influence.png"
+IMAGE = Path(__file__).parent.parent.parent / "docs" / "images" / "influence.svg"
 
 
 def main() -> None:
-    tasks = json.loads((FOLDER / "alone.json").read_text())["tasks"]
+    """Of each model: the first seed, as late in training as was measured."""
+    tasks = json.loads((FOLDER / "stability.json").read_text())["tasks"]
     found = {}
     for name, own in tasks.items():
-        rows = {group: row for group, row in own["rows"].items() if row["ppi"] is not None}
-        found[name] = Influence(
-            ppi={group: row["ppi"] for group, row in rows.items()},
-            total={group: row["ppi"] * row["size"] / 2 for group, row in rows.items()},
-            sizes={group: row["size"] for group, row in own["rows"].items()},
-            measured={}, refused={},
-        )  # fmt: skip
-    heat_figure(found).savefig(IMAGE, dpi=110)
+        first = [key for key in own["measured"] if key.startswith("0, ")]
+        if first:
+            title = f"{NAMES[name]}, after {first[-1].removeprefix('0, ')}"
+            found[title] = Influence.from_dict(own["measured"][first[-1]])
+    heat_figure(found).savefig(IMAGE, metadata={"Date": None})
 
 
 if __name__ == "__main__":

@@ -12,29 +12,34 @@ from torch import Tensor, nn
 
 from benchmarks import minilm
 from benchmarks.data import require
+from benchmarks.influence.emotions import emotions
 from benchmarks.machine import describe
 from benchmarks.workloads.digits_vit import DigitsVit
 from benchmarks.workloads.minilm_tasks import MiniLmFull, SentenceClassifier, _cola, _sst2
 from benchmarks.workloads.shakespeare_gpt import ShakespeareGpt
+from hidlr import settle_head
 from hidlr.workloads.base import Batch, Workload
 
-__all__ = ["FOLDER", "MiniLm", "arguments", "closures", "spearman", "task", "tune", "write"]
+__all__ = ["FOLDER", "MiniLm", "arguments", "closures", "settle", "spearman", "task", "tune", "write"]
 
 FOLDER = Path(__file__).parent.parent / "results" / "influence"
 
 
 class MiniLm(MiniLmFull):
-    """MiniLM with all its layers and its whole vocabulary, on SST-2's or CoLA's short sentences.
+    """MiniLM with all its layers and its whole vocabulary, on short sentences.
 
     Args:
-        corpus: "sst2" or "cola".
+        corpus: "sst2", "cola" or "emotions".
         layers: how many of the six to keep, from the first.
         data: folder of the data sets; None is HIDLR_DATA.
     """
 
     def __init__(self, corpus: str = "sst2", layers: int = minilm.LAYERS, data: Path | None = None) -> None:
-        name, read = {"sst2": ("SST-2", _sst2), "cola": ("CoLA", _cola)}[corpus]
-        self._data = read(require(data, f"glue/{name}.train.tsv"), require(data, f"glue/{name}.dev.tsv"))
+        if corpus == "emotions":
+            self._data = emotions(data)
+        else:
+            name, read = {"sst2": ("SST-2", _sst2), "cola": ("CoLA", _cola)}[corpus]
+            self._data = read(require(data, f"glue/{name}.train.tsv"), require(data, f"glue/{name}.dev.tsv"))
         self._layers = layers
 
     def build(self, seed: int) -> nn.Module:
@@ -47,7 +52,7 @@ class MiniLm(MiniLmFull):
 
 
 def task(name: str) -> Workload:
-    """A workload by name: digits-vit, shakespeare-gpt, minilm-sst2, minilm-cola, minilm-2-sst2."""
+    """A workload by name: digits-vit, shakespeare-gpt, minilm-sst2, minilm-cola, minilm-emotions, minilm-2-sst2."""
     match name.split("-"):
         case ["digits", "vit"]:
             return DigitsVit()
@@ -58,6 +63,12 @@ def task(name: str) -> Workload:
         case ["minilm", layers, corpus]:
             return MiniLm(corpus, int(layers))
     raise ValueError(f"no task {name!r}")
+
+
+def settle(workload: Workload, model: nn.Module, seed: int) -> None:
+    """Let the new head of a pretrained model learn for 40 steps; a model that is new altogether is left alone."""
+    if isinstance(workload, MiniLm):
+        settle_head(model, closures(workload, model, 300 + seed, 40))
 
 
 def closures(workload: Workload, model: nn.Module, seed: int, count: int) -> list[Callable[[], Tensor]]:

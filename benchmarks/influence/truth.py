@@ -7,6 +7,7 @@ backward in float64, groups by role within each layer. Then a short run in float
 the exact influence of the same batches: how often the truth lies within the stated standard error.
 """
 
+import statistics
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -23,6 +24,7 @@ from hidlr.influence import Influence, InfluenceMeter
 from hidlr.measuring import _grouped, _Run
 
 RATE, SEED, STEPS = 2e-5, 0, 6
+Exact = dict[str, list[tuple[float, float, float]]]
 
 
 class Kept(InfluenceMeter):
@@ -46,15 +48,15 @@ def measured(model: nn.Module, losses: list[Callable[[], Tensor]], steps: int) -
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
     groups, _ = _grouped(model, optimizer, "role_layer")
     meter = Kept()
-    _Run(optimizer, groups, losses, WeakSet([model]), meter).take(steps, len(groups))
+    _Run(optimizer, groups, losses, WeakSet([model]), meter).take(steps, steps)
     return meter
 
 
-def exact(model: nn.Module, losses: list[Callable[[], Tensor]], steps: int) -> dict[str, list[tuple[float, float]]]:
-    """b_k and A_kk of each step by double backward, along the same run."""
+def exact(model: nn.Module, losses: list[Callable[[], Tensor]], steps: int) -> Exact:
+    """b_k, A_kk and the squared length of the move of each step by double backward, along the same run."""
     groups = {group["name"]: group["params"] for group in param_groups(model, "role_layer")}
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.01)
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in groups}
+    found: Exact = {name: [] for name in groups}
     everything = list(model.parameters())
     for step in range(steps):
         start = [p.detach().clone() for p in everything]
@@ -71,7 +73,7 @@ def exact(model: nn.Module, losses: list[Callable[[], Tensor]], steps: int) -> d
             slope = -sum((of[p] * move[p]).sum() for p in own if of[p] is not None)
             products = torch.autograd.grad(slope, own, retain_graph=True, allow_unused=True)
             curve = -sum((h * move[p]).sum() for p, h in zip(own, products, strict=True) if h is not None)
-            found[name].append((slope.item(), curve.item()))
+            found[name].append((slope.item(), curve.item(), sum(move[p].square().sum().item() for p in own)))
         with torch.no_grad():
             torch._foreach_copy_(everything, end)
     return found
@@ -100,7 +102,7 @@ def main() -> None:
     meter = measured(double, losses(double, 1, plain), 1)
     rows = []
     for name, pairs in truth.items():
-        slope, curvature = pairs[0]
+        slope, curvature, _ = pairs[0]
         own = meter.seen[name]
         rows.append(
             {
@@ -131,14 +133,15 @@ def main() -> None:
         )
 
 
-def coverage(influence: Influence, meter: Kept, truth: dict[str, list[tuple[float, float]]]) -> dict[str, Any]:
+def coverage(influence: Influence, meter: Kept, truth: Exact) -> dict[str, Any]:
     """Influence beside the exact one of the same steps."""
     rows = []
     for name, pairs in truth.items():
-        b = sum(slope for slope, _ in pairs) / len(pairs)
-        convex = [curvature for _, curvature in pairs if curvature > 0]  # the others are left out, as they are measured
-        a = sum(convex) / max(len(convex), 1)
-        if name in influence.error and a > 0 and b > 0:
+        b = statistics.fmean(slope / square**0.5 for slope, _, square in pairs)
+        # The others are left out, as they are measured.
+        convex = [curvature / square for _, curvature, square in pairs if curvature > 0]
+        if name in influence.error and convex and b > 0:
+            a = statistics.geometric_mean(convex)
             right = b * b / a / influence.sizes[name]
             rows.append(
                 {

@@ -19,6 +19,7 @@ from hidlr.history import GroupRecord, History, StepRecord
 from hidlr.influence import Influence
 from hidlr.measuring import measure_influence
 from hidlr.selection import Budget, GroupChoice, Match, PeftExport, Selection, select, selection_from_peft
+from hidlr.settling import settle_head
 from hidlr.suggesting import GroupSuggestion, SuggestedGroup, suggest_groups
 from hidlr.tuner import HiDLR
 
@@ -56,5 +57,6 @@ __all__ = [
     "param_groups",
     "select",
     "selection_from_peft",
+    "settle_head",
     "suggest_groups",
 ]

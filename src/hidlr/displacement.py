@@ -80,6 +80,22 @@ class Displacement:
         slopes: list[float] = torch.stack([value.to(device) for value in sums]).tolist() if sums else []
         return slopes
 
+    @torch.no_grad()
+    def squares(self) -> list[float]:
+        """Squared length of each group's move, of this rank's part of it."""
+        sums: list[Tensor] = []
+        for parameters, starts in zip(self._parameters, self._start, strict=True):
+            total = torch.zeros((), dtype=torch.float64)
+            for parameter, start in zip(parameters, starts, strict=True):
+                # In 16 bits squares of usual moves are 0.
+                length = torch.linalg.vector_norm(local(parameter) - start, dtype=torch.float64)
+                total = total.to(length.device) + length.square()
+            sums.append(total)
+        # One transfer for all groups, as for slopes.
+        device = sums[0].device if sums else None
+        squares: list[float] = torch.stack([value.to(device) for value in sums]).tolist() if sums else []
+        return squares
+
     def place_end(self) -> None:
         """Put every group where the step ended."""
         self.place([1.0] * len(self._parameters))

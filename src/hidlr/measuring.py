@@ -27,9 +27,11 @@ __all__ = ["MeasuredGroup", "Meter", "ShortRun", "checked_closures", "measure_in
 # A bend of so many times the rounding of a loss is measured to about a percent, and one of so many times what losses
 # stray by under bfloat16 to about five; longer probes see less of the curvature where the model stands.
 _ABOVE_ROUNDING, _ABOVE_LEVEL = 1000.0, 20.0
-_NEARER, _FARTHER = 10.0, 30.0  # how far from it a bend may be without another try
+_NEARER, _FARTHER = 2.0, 30.0  # how far from it a bend may be without another try; half of it is still believed
+_AIM = 3.0  # so many times it is aimed for, between the two
 _STRAYS = 4  # samples of the latter, taken at the first steps
 _TRIES = 4  # ten times farther each, if need be
+_CURVATURES, _ROUNDS = 400, 12  # how many are measured by default in all, and at most of each group
 _LONGEST = 1024.0  # of a probe, in steps: what bends so little there has no optimum worth naming
 
 
@@ -43,6 +45,7 @@ class Meter(Protocol):
         *,
         slope: float | None = None,
         curvature: float | None = None,
+        move: float = 1.0,
         reason: str = "",
         rate: float | None = None,
     ) -> None:
@@ -76,18 +79,20 @@ def measure_influence(
     """Measure which groups matter in a short run, after which all is as it was, bit for bit.
 
     A twin of the optimizer takes a few dozen steps at the optimizer's rates. The gradient in hand gives
-    every group's slope at every step for nothing; curvatures cost two forward passes each, a few groups a
-    step, in turn. Then parameters, gradients, optimizer state, buffers, modes and random states are set back.
+    every group's slope at every step for nothing; curvatures cost two forward passes each. All groups are
+    measured on the same steps, so that what differs from batch to batch differs for all. Then parameters,
+    gradients, optimizer state, buffers, modes and random states are set back.
     Needs one copy of the parameters, two more while it measures, and one of the optimizer's state.
 
     Args:
         model: the model whose parameters the optimizer has.
         closures: each computes the loss of one batch, without backward; step t takes the t-th, and begins again
-            after the last.
+            after the last. A new head should have learnt a little before (`settle_head`).
         optimizer: any torch optimizer linear in ``lr``. Its rates are those of the short run: take a usual one.
         steps: length of the run.
         by: how to group, as in `param_groups`, e.g. "role_layer" or "tensor"; None takes the optimizer's groups.
-        probes: curvatures to measure per step; None is what measures each group twice, but at most 8.
+        probes: how often to measure each group's curvature, on steps spread evenly over the run; None is 12 times,
+            with many groups fewer: as often as makes 400 curvatures, but at least once.
 
     Returns:
         The influence of each group, with the names and places of its parameters.
@@ -110,10 +115,10 @@ def measure_influence(
     optimizer = check_optimizer(optimizer)
     batches = checked_closures(closures)
     if steps < 1 or (probes is not None and probes < 1):
-        raise InputError(f"steps={steps}, probes={probes}: measure at least one group in at least one step")
+        raise InputError(f"steps={steps}, probes={probes}: measure at least once in at least one step")
     groups, described = _grouped(model, optimizer, by)
     if probes is None:
-        probes = min(math.ceil(2 * len(groups) / steps), 8)
+        probes = max(1, min(_ROUNDS, _CURVATURES // len(groups)))
     meter = InfluenceMeter()
     for group in groups:
         meter.observe(group.name, group.size)
@@ -149,22 +154,33 @@ class ShortRun:
         self._parameters = list(
             dict.fromkeys(p for group in optimizer.param_groups for p in group["params"] if p.requires_grad)
         )
-        self._bends: dict[int, float] = {}  # curvature of each group when last seen (loss per step squared)
-        self._strays: list[float] = []  # by how much losses were seen to stray from a smooth curve (loss)
-        self._tries = [0.0] * len(groups)  # accepted measurements, and half of the refused
+        # Size of each group's curvature when last seen, per squared length of its move (loss per length squared).
+        self._stiffness: dict[int, float] = {}
+        # By how much losses were seen to stray from a smooth curve near the step's start and farther out (loss).
+        self._strays: list[tuple[float, float]] = []
 
     def take(self, steps: int, probes: int, *, settle: int = 0) -> None:
-        """Take the steps, measuring some groups' curvature at each but the first few; set everything back."""
+        """Take the steps, measuring every group's curvature on some of them; set everything back.
+
+        Args:
+            steps: length of the run.
+            probes: times that each group's curvature is measured.
+            settle: first steps that only train.
+        """
         surroundings = Surroundings(self._parameters, self._batches, self._known)
         start = [parameter.detach().clone() for parameter in self._parameters]
         twin = twin_of(self._optimizer)
+        # Each at the end of its part of the run: an optimizer's first step is often longer than all others.
+        measured = steps - settle
+        times = min(probes, measured)
+        due = {settle + math.ceil(measured * part / times) - 1 for part in range(1, times + 1)}
         try:
             for step in range(steps):
                 closure = self._batches[step % len(self._batches)]
                 if step < settle:
                     self._advance(twin, closure)
                 else:
-                    self._step(twin, closure, probes)
+                    self._step(twin, closure, step in due)
         finally:
             with torch.no_grad():
                 torch._foreach_copy_(self._parameters, start)
@@ -177,7 +193,7 @@ class ShortRun:
         for parameter in self._parameters:
             parameter.grad = None
 
-    def _step(self, twin: Optimizer, closure: Closure, probes: int) -> None:
+    def _step(self, twin: Optimizer, closure: Closure, due: bool) -> None:
         devices = {parameter.device for parameter in self._parameters}
         before = RandomState(devices)
         differentiate(closure, "measure_influence")
@@ -187,34 +203,27 @@ class ShortRun:
         # Some optimizers write to the gradients in their step.
         displacement = Displacement([group.parameters for group in self._groups], keep_gradients=True)
         twin.step()
-        slopes = displacement.slopes()
+        slopes, moves = displacement.slopes(), displacement.squares()
+        moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope) and moves[k] > 0]
         with Probe(displacement, closure, self._parameters, self._known) as probe:
             (base,) = probe.measure([(0.0,) * len(self._groups)])
             if not math.isfinite(base):
                 raise InputError(f"the loss is {base}: lower the optimizer's lr, or look at the batch")
-            moving = [k for k, slope in enumerate(slopes) if math.isfinite(slope)]
             if len(self._strays) < _STRAYS:
                 self._stray(slopes, moving, probe)
-            for k in self._next(moving, probes):
-                self._measure(k, slopes[k], base, probe)
+            for k in moving if due else ():
+                self._measure(k, slopes[k], moves[k], base, probe)
             displacement.place_end()
         for k in moving:
-            self._meter.observe(self._groups[k].name, self._groups[k].size, slope=slopes[k], rate=1.0)
+            self._meter.observe(self._groups[k].name, self._groups[k].size, slope=slopes[k], move=moves[k], rate=1.0)
         for parameter in self._parameters:
             parameter.grad = None
         after.set_back()
 
-    def _next(self, moving: list[int], probes: int) -> list[int]:
-        """Whose turn it is: groups with the fewest accepted measurements, a refused one counting half."""
-        due = sorted(moving, key=lambda k: (self._tries[k], k))[:probes]
-        return sorted(due)
-
-    def _measure(self, k: int, slope: float, base: float, probe: Probe) -> None:
+    def _measure(self, k: int, slope: float, move: float, base: float, probe: Probe) -> None:
         """One group's curvature by central differences: the cubic part of the loss cancels."""
         noise = probe.noise(base)
-        size = 1.0
-        if k in self._bends:
-            size = _size(self._bends[k], self._wanted(noise))
+        size = self._first_size(k, move, noise)
         for _ in range(_TRIES):  # again where the first was too near or too far to tell
             ahead, behind = probe.measure(plans.axis(len(self._groups), k, [size, -size]))
             curvature = (ahead + behind - 2 * base) / size**2
@@ -224,38 +233,49 @@ class ShortRun:
             elif wanted / _NEARER <= bend <= wanted * _FARTHER:
                 break
             else:
-                better = _size(max(abs(curvature), wanted / 50 / size**2), wanted)
+                better = _size(max(abs(curvature), wanted / 50 / size**2), _AIM * wanted)
             if better == size:
                 break
             size = better
         found = finding(slope, curvature, size, max(noise, self._level / 3))
         # A batch whose slope points uphill still has a curvature, and its slope belongs in the mean.
         reason = "" if found.reason == "not a descent direction" else found.reason
-        if not reason:
-            self._bends[k] = curvature
-        self._tries[k] += 0.5 if reason else 1.0
+        if math.isfinite(curvature) and curvature != 0:
+            self._stiffness[k] = abs(curvature) / move
         own = self._groups[k]
-        self._meter.observe(own.name, own.size, curvature=curvature, reason=reason)
+        self._meter.observe(own.name, own.size, curvature=curvature, move=move, reason=reason)
+
+    def _first_size(self, k: int, move: float, noise: float) -> float:
+        """Where to probe first (steps): as the group's own curvature says, or that of the others."""
+        if not self._stiffness:
+            return 1.0
+        stiffness = self._stiffness.get(k, statistics.median(self._stiffness.values()))
+        return _size(stiffness * move, _AIM * self._wanted(noise))
 
     def _stray(self, slopes: list[float], moving: list[int], probe: Probe) -> None:
         """How far losses lie from a smooth curve along the whole step: what low precision adds to rounding.
 
-        The odd part of L(h) - L(0) is -b h + c h^3, and b is known. Eight times what is missing at h/2 less what is
-        missing at h leaves no c, but the noise of both.
+        The odd part of L(h) - L(0) is -b h + c h^3 + ..., and b is known. 64 times what is missing at h/4 less what is
+        missing at h leaves no c, but the noise of both, and what is of fifth order.
         """
         direction = [float(k in moving) for k in range(len(slopes))]
         whole = sum(slopes[k] for k in moving)
         missing = []
-        for size in (0.5, 1.0, 2.0):
+        for size in (1 / 16, 1 / 4, 1.0):
             ahead, behind = probe.measure(plans.along(direction, [size, -size]))
             missing.append((behind - ahead) / 2 - whole * size)
-        found = [abs(8 * near - far) / math.sqrt(65) for near, far in itertools.pairwise(missing)]
-        self._strays += [stray for stray in found if math.isfinite(stray)]
+        near, far = (abs(64 * a - b) / math.sqrt(64**2 + 1) for a, b in itertools.pairwise(missing))
+        if math.isfinite(near) and math.isfinite(far):
+            self._strays.append((near, far))
 
     @property
     def _level(self) -> float:
-        """By how much losses stray from a smooth curve (loss)."""
-        return math.sqrt(statistics.fmean(stray**2 for stray in self._strays)) if self._strays else 0.0
+        """By how much losses stray from a smooth curve (loss).
+
+        Noise falls no faster than the length of a probe, by 4; what is of fifth order by 1024.
+        """
+        # 1.5 times the median is the deviation of normal noise, and forgives a first step that is far too long.
+        return 1.5 * statistics.median(min(far, 16 * near) for near, far in self._strays) if self._strays else 0.0
 
     def _wanted(self, noise: float) -> float:
         """The bend to aim for (loss)."""
@@ -264,7 +284,7 @@ class ShortRun:
 
 def _size(curvature: float, bend: float) -> float:
     """How far to probe for a bend (steps)."""
-    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST)
+    return min(math.sqrt(2 * bend / abs(curvature)), _LONGEST) if curvature else _LONGEST
 
 
 def _grouped(

@@ -20,10 +20,8 @@ def test_means_and_error_are_those_of_a_list():
         [StepRecord(k, "", (group(*pair),)) for k, pair in enumerate(zip(b, a, strict=True))]
     )
     slopes, curvatures = torch.tensor(b, dtype=torch.float64), torch.tensor(a, dtype=torch.float64)
-    ppi = slopes.mean() ** 2 / curvatures.mean() / 4
-    relative = sum(
-        factor * values.var() / 3 / values.mean() ** 2 for factor, values in ((4, slopes), (1, curvatures))
-    ).sqrt()
+    ppi = slopes.mean() ** 2 / curvatures.log().mean().exp() / 4
+    relative = (4 * slopes.var() / 3 / slopes.mean() ** 2 + curvatures.log().var() / 3).sqrt()
     assert found.ppi["a"] == pytest.approx(ppi.item(), rel=1e-12)
     assert found.error["a"] == pytest.approx((ppi * relative).item(), rel=1e-12)
 
@@ -40,6 +38,18 @@ def test_the_error_is_the_spread_over_repetitions():
         found.append(figures["ppi"]["a"])
         errors.append(figures["error"]["a"])
     assert torch.tensor(errors).mean().item() == pytest.approx(torch.tensor(found).std().item(), rel=0.1)
+
+
+def test_steps_of_any_length_say_the_same():
+    even, uneven = InfluenceMeter(), InfluenceMeter()
+    for k, (slope, curvature) in enumerate([(1.0, 3.0), (2.0, 5.0), (1.5, 8.0)]):
+        length = 10.0 ** (k - 2)
+        even.observe("a", 1, slope=slope, curvature=curvature)
+        # Slopes and curvatures need not be of the same steps.
+        uneven.observe("a", 1, slope=slope * length, move=length**2)
+        uneven.observe("a", 1, curvature=curvature / length**2, move=length**-2)
+    assert uneven.figures()["ppi"] == pytest.approx(even.figures()["ppi"], rel=1e-12)
+    assert uneven.figures()["error"] == pytest.approx(even.figures()["error"], rel=1e-12)
 
 
 def test_one_measurement_has_no_error():

@@ -171,6 +171,7 @@ def test_without_peft(monkeypatch):
         (lambda n: n.startswith("classifier"), "the head alone"),
         (lambda n: "word_embeddings" in n, "no known method: its nearest, tuning the embeddings, shares 33%"),
         (lambda n: True, "full fine-tuning"),
+        (lambda n: "word_embeddings" not in n and "dense.weight" not in n, "no known method: its nearest, BitFit"),
     ],
 )
 def test_known_methods_are_named(keep, named):

@@ -38,6 +38,9 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("--steps", type=int, default=24, metavar="N", help="length of the short run (default: 24)")
     parser.add_argument("--batch", type=int, default=16, metavar="N", help="texts in a batch (default: 16)")
     parser.add_argument("--rate", type=float, default=5e-5, metavar="RATE", help="AdamW's lr in it (default: 5e-5)")
+    parser.add_argument(
+        "--head-steps", type=int, default=40, metavar="N", help="steps in which the head learns first (default: 40)"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the draw and of a new head (default: 0)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="the picture, .png, .svg or .pdf")
     parser.add_argument("--save", type=Path, metavar="FILE", help="the numbers (with --model: influence.json)")
@@ -96,6 +99,7 @@ def _measure(args: argparse.Namespace) -> "Influence":
 
     from hidlr.cli.text_task import TextTask
     from hidlr.measuring import measure_influence
+    from hidlr.settling import settle_head
 
     if args.data is None:
         raise InputError("--model needs --data FILE: influence is that on a loss")
@@ -110,6 +114,8 @@ def _measure(args: argparse.Namespace) -> "Influence":
         batch_size=args.batch,
         seed=args.seed,
     )
+    if args.head_steps:
+        settle_head(task.model, task.closures, steps=args.head_steps)
     optimizer = torch.optim.AdamW(task.model.parameters(), lr=args.rate)
     return measure_influence(task.model, task.closures, optimizer=optimizer, steps=args.steps, by=args.by)
 

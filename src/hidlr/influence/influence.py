@@ -68,7 +68,7 @@ class Influence:
         """Average slope and curvature over a run's accepted probes, then take their ratio.
 
         The ratio of averages is far less noisy than the average of ratios: a single measurement's
-        curvature may be close to zero.
+        curvature may be close to zero. For the same reason the curvatures' average is the geometric mean.
 
         Example:
             >>> from hidlr.history import GroupRecord

@@ -26,11 +26,9 @@ class Moments:
         self.spread += step * (value - self.mean)
 
     @property
-    def relative(self) -> float:
-        """Squared standard error of the mean, relative to the mean; nan for fewer than two."""
-        if self.count < 2 or self.mean == 0:
-            return math.nan
-        return self.spread / (self.count - 1) / self.count / self.mean**2
+    def variance(self) -> float:
+        """Squared standard error of the mean; nan for fewer than two."""
+        return self.spread / (self.count - 1) / self.count if self.count > 1 else math.nan
 
 
 @dataclass
@@ -39,8 +37,8 @@ class _Group:
     measured: int = 0
     refused: int = 0
     nonconvex: int = 0
-    slope: Moments = field(default_factory=Moments)
-    curvature: Moments = field(default_factory=Moments)
+    slope: Moments = field(default_factory=Moments)  # per length of the move
+    log_curvature: Moments = field(default_factory=Moments)  # of it per squared length of the move
     last_slope: float = math.nan
     last_curvature: float = math.nan
     decrease: float = 0.0
@@ -77,28 +75,33 @@ class InfluenceMeter:
         curvature: float | None = None,
         reason: str = "",
         rate: float | None = None,
+        move: float = 1.0,
     ) -> None:
         """Take in a measurement by hand; slope and curvature may come at different times.
 
         Args:
             name: the group's.
             size: its trainable entries, d_k.
-            slope: b_k (loss per unit of rate), in any unit that all measurements share.
+            slope: b_k (loss per unit of rate).
             curvature: A_kk (loss per unit of rate squared).
             reason: why the curvature was refused; it is then counted and not used.
             rate: at which one step is taken, for `Influence.decrease`.
+            move: squared length of the group's step at a rate of 1. With it, steps of different lengths weigh alike,
+                and slopes and curvatures may be of different steps; leave it out where the unit of all is the same.
         """
         own = self._groups.setdefault(name, _Group())
         own.size = max(own.size, size)  # a frozen group counts no entries
         if slope is not None and math.isfinite(slope):
-            own.slope.add(slope)
+            own.slope.add(slope / math.sqrt(move))
             own.last_slope = slope
+        if not reason and curvature is not None and curvature <= 0:
+            reason = "not convex"
         if reason:
             own.refused += 1
             own.nonconvex += reason == "not convex"
         elif curvature is not None:
             own.measured += 1
-            own.curvature.add(curvature)
+            own.log_curvature.add(math.log(curvature) - math.log(move))
             own.last_curvature = curvature
         if rate is not None:
             own.decrease += own_decrease(own.last_slope, own.last_curvature, rate)
@@ -106,17 +109,18 @@ class InfluenceMeter:
     def figures(self) -> dict[str, dict[str, Any]]:
         """The numbers of an `Influence`, by the name of its field.
 
-        The error is that of the ratio to first order, slopes and curvatures taken as independent, which
-        errs on the safe side: along a gradient both grow together.
+        Curvatures of one group differ by factors from batch to batch, so that their geometric mean is the steady one.
+        The error is that of b^2/A to first order, slopes and curvatures taken as independent, which errs on the safe
+        side: along a gradient both grow together.
         """
         ppi, total, error = {}, {}, {}
         for name, own in self._groups.items():
-            slope, curvature = own.slope.mean, own.curvature.mean
-            if own.slope.count and own.curvature.count and slope > 0 and curvature > 0:
-                total[name] = slope * (slope / curvature) / 2
+            slope = own.slope.mean
+            if own.slope.count and own.log_curvature.count and slope > 0:
+                total[name] = slope * (slope / math.exp(own.log_curvature.mean)) / 2
                 if own.size:
                     ppi[name] = 2 * total[name] / own.size
-                    relative = math.sqrt(4 * own.slope.relative + own.curvature.relative)
+                    relative = math.sqrt(4 * own.slope.variance / slope**2 + own.log_curvature.variance)
                     if math.isfinite(relative):
                         error[name] = ppi[name] * relative
         groups = self._groups.items()
@@ -158,7 +162,7 @@ class InfluenceMeter:
         """Continue from `state_dict`."""
         groups = {}
         for name, own in state["groups"].items():
-            moments = {key: Moments(**own[key]) for key in ("slope", "curvature")}
+            moments = {key: Moments(**own[key]) for key in ("slope", "log_curvature")}
             groups[str(name)] = _Group(**{**own, **moments})
         self._groups, self._step = groups, state["step"]
 

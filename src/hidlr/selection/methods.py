@@ -10,6 +10,7 @@ __all__ = ["resemblance"]
 
 _CLOSE = 0.6  # of the tensors trained by either, those trained by both
 
+_FULL = "full fine-tuning"
 _METHODS: dict[str, Callable[[str, str], bool]] = {
     "BitFit": lambda role, name: role != "head" and name.rpartition(".")[2] in ("bias", "in_proj_bias"),
     "LayerNorm tuning": lambda role, name: role == "norm",
@@ -18,7 +19,7 @@ _METHODS: dict[str, Callable[[str, str], bool]] = {
     "tuning the embeddings": lambda role, name: role == "embedding",
     "tuning attention alone": lambda role, name: role == "attention",
     "tuning the MLPs alone": lambda role, name: role == "mlp",
-    "full fine-tuning": lambda role, name: role != "head",
+    _FULL: lambda role, name: role != "head",
 }
 """Whether a method trains a parameter of a role and a name; all of them train a head besides."""
 
@@ -40,6 +41,8 @@ def resemblance(selection: "Selection") -> str:
         return "Resembles tuning the head alone (a linear probe)." if head else ""
     best, overlap = "", 0.0
     for method, trains in _METHODS.items():
+        if method == _FULL and selection.share < _CLOSE:
+            continue  # most tensors, but small ones
         own = {name for name, (role, _) in roles.items() if role != "head" and trains(role, name)}
         share = len(own & body) / len(own | body)
         if share > overlap:

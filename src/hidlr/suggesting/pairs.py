@@ -88,11 +88,12 @@ class PairedMeter:
         *,
         slope: float | None = None,
         curvature: float | None = None,
+        move: float = 1.0,
         reason: str = "",
         rate: float | None = None,
     ) -> None:
         """Take in one measurement; a step gives curvatures first, then slopes."""
-        del size, rate
+        del size, move, rate
         if reason:
             self.reasons.setdefault(name, []).append(reason)
         elif curvature is not None:

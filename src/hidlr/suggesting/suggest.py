@@ -25,7 +25,6 @@ __all__ = ["suggest_groups"]
 
 _OWN = ("params", "name", "param_names")  # of a group; all else are options
 _SHARP = 1.0  # standard error of log(rate) up to which a measurement says something
-_TIMES = 4  # that each group's curvature is measured, unless told
 
 
 def suggest_groups(
@@ -36,7 +35,7 @@ def suggest_groups(
     *,
     by: By = "role_layer",
     steps: int = 48,
-    probes: int | None = None,
+    probes: int = 4,
 ) -> GroupSuggestion:
     """Suggest groups: measure fine ones in a short run, and merge those whose optimal rate and influence agree.
 
@@ -59,7 +58,7 @@ def suggest_groups(
         max_groups: at most so many.
         by: the fine groups, as in `param_groups`: "role_layer" or "tensor", say.
         steps: length of the short run, whose first half only trains.
-        probes: curvatures to measure per step, two forward passes each; None is what measures each group four times.
+        probes: times that each group's curvature is measured, two forward passes each.
 
     Returns:
         The groups; `.param_groups` goes into a new optimizer, ``print`` shows a table.
@@ -81,14 +80,12 @@ def suggest_groups(
     """
     optimizer = check_optimizer(optimizer)
     batches = checked_closures(closure)
-    if max_groups < 1 or steps < 1 or (probes is not None and probes < 1):
+    if max_groups < 1 or steps < 1 or probes < 1:
         raise InputError(f"max_groups={max_groups}, steps={steps}, probes={probes}: all must be at least 1")
     kinds = _kinds(optimizer)
     if len(kinds) > max_groups:
         raise InputError(_too_many(kinds, max_groups))
     parts = _parts(model, optimizer, kinds, by)
-    if probes is None:
-        probes = -(-_TIMES * len(parts) // (steps - steps // 2))
     meter, counted = PairedMeter(), _Counted(batches)
     measured = [MeasuredGroup(name, part.size, part.parameters) for name, part in sorted(parts.items())]
     ShortRun(optimizer, measured, counted.closures, WeakSet([model]), meter).take(steps, probes, settle=steps // 2)
