@@ -13,10 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import conformance, estimators_report, integrations_report, matrix, precision, scaling
+from benchmarks.paper import pages as paper_pages
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-PAGES = ("README.md", "docs/*.md")
+PAGES = ("README.md", "docs/*.md", "docs/paper/*.md")
 
 
 def overhead() -> str:
@@ -128,6 +129,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **precision.TABLES,
     **matrix.TABLES,
     **integrations_report.TABLES,
+    **paper_pages.TABLES,
 }
 
 
