@@ -27,13 +27,22 @@ class Row:
         workload: its name, for `benchmarks.paper.finder`.
         label: for people.
         kind: the workload's class: what its metric is called, and which way is better.
+        steps: length of a run.
         optimizer: the base optimizer.
+        batch: rows in a batch; 0 is the workload's own choice.
     """
 
     workload: str
     label: str
     kind: type[Workload]
+    steps: int
     optimizer: str = "adamw"
+    batch: int = 0
+
+    def named(self, variant: str = "") -> str:
+        """What the finder calls it."""
+        name = f"{self.workload}-{variant}" if variant else self.workload
+        return f"{name}@{self.steps}" + (f"x{self.batch}" if self.batch else "")
 
     @property
     def goal(self) -> Goal:
@@ -71,9 +80,8 @@ class Arm:
 
     def config(self, row: Row, rate: float, seed: int) -> RunConfig:
         """One run."""
-        workload = f"{row.workload}-{self.variant}" if self.variant else row.workload
         return RunConfig(
-            workload, row.optimizer, self.method, seed, rate, self.schedule, self.warmup, self.multipliers,
+            row.named(self.variant), row.optimizer, self.method, seed, rate, self.schedule, self.warmup, self.multipliers,
             self.groups, self.options,
         )  # fmt: skip
 

@@ -17,7 +17,7 @@ from benchmarks.scoring.statistics import Comparison, Interval, compare, interva
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Contest", "Experiment", "MethodComparison", "contest"]
+__all__ = ["Contest", "MethodComparison", "contest"]
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class MethodComparison(Experiment):
     def _rows(self, runs: Runs) -> list[Row]:
         from benchmarks.paper.registry import TIERS
 
-        known = {row.workload: row for row in self.rows(TIERS[runs.tier])}
-        return [row for row in known.values() if any(reported(row, arm, runs) for arm in self.arms(row))]
+        rows = self.rows(TIERS[runs.tier])
+        return [row for row in rows if any(reported(row, arm, runs) for arm in self.arms(row))]
 
     def _note(self, runs: Runs) -> str:
         seeds = sorted({result["config"]["seed"] for result in runs.of()})

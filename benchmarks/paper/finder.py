@@ -15,7 +15,7 @@ __all__ = ["find", "kind", "names"]
 # A pattern of names, the module, and the class or function that takes the pattern's groups and the data folder.
 _OWN = (
     (r"vit-(?P<part>unseen|all|digits|animals|scratch)", "transfer", "VitTransfer"),
-    (r"glue-(?P<task>cola|sst2)-(?P<method>lora|lora_fa|bitfit|prompt|full)", "glue", "GlueMiniLm"),
+    (r"glue-(?P<task>cola|sst2)-(?P<method>lora|lora_fa|bitfit|prompt|full)", "glue", "glue"),
     (r"shapes-(?P<name>synthetic|housing)", "shapes", "shapes"),
     (r"partition-(?P<name>digits-vit|shakespeare-gpt)", "partitions", "partitioned"),
     (r"e2e-(?P<size>small|large)-(?P<method>full|bitfit|norm|head|lora|adaptive)", "e2e", "E2eGpt"),

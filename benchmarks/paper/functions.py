@@ -146,7 +146,7 @@ class Functions(Experiment):
                 found = _of(runs, function, label, _STARTS[0])
                 if found and found[0].get("measured", {}).get("way"):
                     x, y = zip(*found[0]["measured"]["way"], strict=True)
-                    own.plot(x, y, color=PAPER.series[index], lw=1.3, label=label, marker=".", ms=3)
+                    own.plot(x, y, color=PAPER.series[index], lw=1.3, label=label, marker="." if len(x) < 30 else "", ms=4)
             own.plot(*surface.minimum, "*", color=PAPER.text, ms=9)
             own.set(xlim=surface.xlim, ylim=surface.ylim)
             figures.title(own, function, "x", "y" if function == _FUNCTIONS[0] else "")

@@ -15,6 +15,12 @@ TIERS = MappingProxyType({tier.name: tier for tier in (QUICK, FULL, REAL)})
 # Module and class, in the order of the index: first the paper's own.
 _EXPERIMENTS = {
     "functions": ("functions", "Functions"),
+    "fig1": ("fig1", "Figure1"),
+    "table1": ("table1", "Table1"),
+    "lora": ("lora", "Lora"),
+    "nam": ("nam", "Nam"),
+    "multitask": ("multitask", "Multitask"),
+    "training": ("training", "Training"),
 }
 
 NAMES = tuple(_EXPERIMENTS)

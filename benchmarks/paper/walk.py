@@ -1,6 +1,6 @@
 """A training run seen step by step, by whatever method, and a result for what was seen."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from math import isfinite
@@ -13,7 +13,10 @@ from benchmarks.control import Trainer, assemble
 from benchmarks.run import Result, RunConfig, failed
 from hidlr.workloads.base import Workload
 
-__all__ = ["Moment", "measured", "walk"]
+__all__ = ["Maker", "Moment", "measured", "walk"]
+
+Maker = Callable[[RunConfig, Workload], tuple[nn.Module, Trainer]]
+"""From a config to a model and what trains it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,11 +36,17 @@ class Moment:
     trainer: Trainer
 
 
-def walk(config: RunConfig, workload: Workload) -> Iterator[Moment]:
-    """The moments of a run, before its first step and after each, until its end or until the loss is not finite."""
+def walk(config: RunConfig, workload: Workload, make: Maker = assemble) -> Iterator[Moment]:
+    """The moments of a run, before its first step and after each, until its end or until the loss is not finite.
+
+    Args:
+        config: of the run.
+        workload: what it trains.
+        make: gives the model and what trains it.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        model, trainer = assemble(config, workload)
+        model, trainer = make(config, workload)
         yield Moment(0, float("nan"), model, trainer)
         for step in range(workload.defaults.steps):
             loss = trainer.step(partial(workload.loss, model, workload.batch(step, config.seed)))
