@@ -60,7 +60,7 @@ def paper(argv: Sequence[str] | None = None) -> int:
     failures = 0
     for experiment in experiments:
         began = time.monotonic()
-        folder = args.results / tier.name / experiment.name
+        folder = args.results / tier.name / experiment.folder
         if not args.verdicts:
             outcome = do(
                 experiment, tier, folder, data_folder(args.data), args.processes,
@@ -68,9 +68,9 @@ def paper(argv: Sequence[str] | None = None) -> int:
             )  # fmt: skip
             failures += _report(experiment, outcome, time.monotonic() - began, console)
         runs = load(folder)
-        if args.draw is not None and len(runs):
+        if args.draw is not None and (len(runs) or experiment.source):
             _draw(experiment, runs, args.draw)
-    print(pages.verdicts([(one, load(args.results / tier.name / one.name)) for one in experiments]))
+    print(pages.verdicts([(one, load(args.results / tier.name / one.folder)) for one in experiments]))
     return int(failures > 0)
 
 

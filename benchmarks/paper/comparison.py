@@ -68,7 +68,7 @@ class MethodComparison(Experiment):
         labels = list(dict.fromkeys(arm.label for row in rows for arm in self.arms(row)))
         cells = []
         for row in rows:
-            figures_ = {arm.label: _interval(row, reported(row, arm, runs)) for arm in self.arms(row)}
+            figures_ = {arm.label: _interval(row, self.found(row, arm, runs)) for arm in self.arms(row)}
             best = _best_label(row, figures_)
             arrow = "↑" if row.kind.higher_is_better else "↓"
             told = [_cell(figures_.get(label), bold=label == best) for label in labels]
@@ -77,7 +77,7 @@ class MethodComparison(Experiment):
 
     def judge(self, runs: Runs) -> Verdict:
         """On how many rows ours is ahead of the best baseline, and on how many of these beyond the intervals."""
-        found = [one for row in self._rows(runs) if (one := contest(row, self.arms(row), runs))]
+        found = [one for row in self._rows(runs) if (one := contest(row, self._arms(row, runs)))]
         if not found:
             return Verdict("not run", "no results yet")
         ahead, apart = [one for one in found if one.ahead], [one for one in found if one.ahead and one.apart]
@@ -93,18 +93,27 @@ class MethodComparison(Experiment):
         """A panel for each row: every arm's mean and interval."""
         panels = []
         for row in self._rows(runs):
-            found = [(arm, reported(row, arm, runs)) for arm in self.arms(row)]
+            found = [(arm, self.found(row, arm, runs)) for arm in self.arms(row)]
             lines = [
-                figures.Bar(arm.label, *_ends(row, results), ours=arm.side == "ours") for arm, results in found if results
+                figures.Bar(arm.label, *_ends(row, results), ours=arm.side == "ours")
+                for arm, results in found
+                if results
             ]
             panels.append(figures.Bars(row.label, row.kind.test_name, lines))
         return figures.bars(panels) if any(panel.lines for panel in panels) else None
+
+    def found(self, row: Row, arm: Arm, runs: Runs) -> list[Result]:
+        """An arm's results on reported seeds."""
+        return reported(row, arm, runs)
+
+    def _arms(self, row: Row, runs: Runs) -> list[tuple[Arm, list[Result]]]:
+        return [(arm, self.found(row, arm, runs)) for arm in self.arms(row)]
 
     def _rows(self, runs: Runs) -> list[Row]:
         from benchmarks.paper.registry import TIERS
 
         rows = self.rows(TIERS[runs.tier])
-        return [row for row in rows if any(reported(row, arm, runs) for arm in self.arms(row))]
+        return [row for row in rows if any(self.found(row, arm, runs) for arm in self.arms(row))]
 
     def _note(self, runs: Runs) -> str:
         seeds = sorted({result["config"]["seed"] for result in runs.of()})
@@ -117,12 +126,17 @@ class MethodComparison(Experiment):
         )
 
 
-def contest(row: Row, arms: Sequence[Arm], runs: Runs) -> Contest | None:
-    """The best of ours against the best baseline; None where either was not run, or on one seed alone."""
+def contest(row: Row, known: Sequence[tuple[Arm, Sequence[Result]]]) -> Contest | None:
+    """The best of ours against the best baseline; None where either was not run, or on one seed alone.
+
+    Args:
+        row: the task.
+        known: arms with their results on reported seeds.
+    """
     better = row.kind.higher_is_better
-    sides: dict[str, tuple[Arm, list[Result]]] = {}
+    sides: dict[str, tuple[Arm, Sequence[Result]]] = {}
     for side in ("ours", "baseline"):
-        found = [(arm, results) for arm in arms if arm.side == side and (results := reported(row, arm, runs))]
+        found = [(arm, results) for arm, results in known if arm.side == side and results]
         if not found:
             return None
         scored = [mean(results, row.kind.metric_name, higher_is_better=better) for _, results in found]

@@ -70,13 +70,20 @@ class Experiment(ABC):
         name: on the command line; of the page and of the folder of its results.
         title: of the page.
         claim: the paper's, or what its reviewers asked; with the place where it stands.
+        source: the experiment whose runs it reads; "" has its own, "influence" are `benchmarks.influence`'s.
         measures: whether runs are done by `measure`, in this process, instead of by the benchmark's `execute`.
     """
 
     name: str
     title: str
     claim: str
+    source: str = ""
     measures: bool = False
+
+    @property
+    def folder(self) -> str:
+        """Where its results lie, under the tier's."""
+        return self.source or self.name
 
     @abstractmethod
     def searches(self, tier: Tier) -> Sequence[Search]:

@@ -102,8 +102,8 @@ class Functions(Experiment):
         heads = ["function", "method", *(f"started at {rate:g}" for rate in _STARTS)]
         note = (
             f"Median over seeds of the first iteration with f at most {_GOAL:g}; in brackets how many seeds got there within "
-            f"{_STEPS}. A seed moves the starting point by up to 0.1 in each coordinate. Rates are constant; \"as "
-            'printed" is Algorithm 1 at every step, without the gates of the authors\' code.'
+            f'{_STEPS}. A seed moves the starting point by up to 0.1 in each coordinate. Rates are constant; "as '
+            "printed\" is Algorithm 1 at every step, without the gates of the authors' code."
         )
         return table(heads, cells, note)
 
@@ -146,7 +146,9 @@ class Functions(Experiment):
                 found = _of(runs, function, label, _STARTS[0])
                 if found and found[0].get("measured", {}).get("way"):
                     x, y = zip(*found[0]["measured"]["way"], strict=True)
-                    own.plot(x, y, color=PAPER.series[index], lw=1.3, label=label, marker="." if len(x) < 30 else "", ms=4)
+                    own.plot(
+                        x, y, color=PAPER.series[index], lw=1.3, label=label, marker="." if len(x) < 30 else "", ms=4
+                    )
             own.plot(*surface.minimum, "*", color=PAPER.text, ms=9)
             own.set(xlim=surface.xlim, ylim=surface.ylim)
             figures.title(own, function, "x", "y" if function == _FUNCTIONS[0] else "")

@@ -105,9 +105,7 @@ def line(view: StepView, measure: Measure, group: int) -> Line | None:
     return Line(where, what, float(fit.slope[0]), float(fit.curvature[0, 0]), fit.r2)
 
 
-def _fitted(
-    measure: Measure, count: int, group: int, xis: Sequence[float], base: float
-) -> QuadraticFit | None:
+def _fitted(measure: Measure, count: int, group: int, xis: Sequence[float], base: float) -> QuadraticFit | None:
     """The parabola through points along one group; None where a loss is not finite."""
     losses = measure(plans.axis(count, group, xis))
     if not bool(torch.tensor(losses).isfinite().all()):

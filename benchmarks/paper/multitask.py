@@ -27,7 +27,9 @@ class Multitask(MethodComparison):
 
     name = "multitask"
     title = "Multi-task learning"
-    claim = "With a group for each task's head Hi-DLR is ahead of uniform rates on the tasks' average (CelebA, ResNet-18)."
+    claim = (
+        "With a group for each task's head Hi-DLR is ahead of uniform rates on the tasks' average (CelebA, ResNet-18)."
+    )
     wanted = 1.0
 
     def rows(self, tier: Tier) -> Sequence[Row]:

@@ -72,9 +72,7 @@ class Nam(MethodComparison):
         if not rows:
             return verdict
         found = {arm.label: reported(rows[0], arm, runs) for arm in _ARMS}
-        errors = {
-            label: mean(own, "shape_error", higher_is_better=False) for label, own in found.items() if own
-        }
+        errors = {label: mean(own, "shape_error", higher_is_better=False) for label, own in found.items() if own}
         own = errors.pop(_ARMS[-1].label, float("nan"))
         best = min(errors, key=lambda label: errors[label]) if errors else ""
         told = f"{verdict.measured}; error of the synthetic shapes {own:.3g}" + (

@@ -14,7 +14,7 @@ __all__ = ["TABLES", "stored", "verdicts"]
 def stored(name: str) -> Runs:
     """Committed results of an experiment: of the full tier where there are some, else of the quick one."""
     for tier in ("full", "quick"):
-        runs = load(RESULTS / tier / name)
+        runs = load(RESULTS / tier / registry.get(name).folder)
         if len(runs):
             return runs
     return Runs(())
@@ -33,21 +33,24 @@ def verdicts(found: Iterable[tuple[Experiment, Runs]], *, links: bool = False) -
 def page(name: str) -> str:
     """An experiment's claim, verdict and table, and where they come from."""
     experiment, runs = registry.get(name), stored(name)
-    if not len(runs):
-        return NOTHING
     verdict = experiment.judge(runs)
+    if verdict.outcome == "not run":
+        return f"**Claim.** {experiment.claim}\n\n{NOTHING}"
+    told = f"**Measured here: {verdict.outcome}.** {verdict.measured[0].upper()}{verdict.measured[1:]}."
+    return "\n\n".join([f"**Claim.** {experiment.claim}", told, experiment.table(runs), *_origin(experiment, runs)])
+
+
+def _origin(experiment: Experiment, runs: Runs) -> list[str]:
+    """Where figures come from; of results elsewhere the table says so itself."""
+    if not len(runs):
+        return []
     engines = sorted({result["engine"] for result in runs})
     seconds = sum(result["seconds"] for result in runs)
-    return "\n\n".join(
-        [
-            f"**Claim.** {experiment.claim}",
-            f"**Measured here: {verdict.outcome}.** {verdict.measured}.",
-            experiment.table(runs),
-            f"{len(runs)} runs, {seconds / 60:.1f} minutes of one core; results: "
-            f"`benchmarks/results/paper/{runs.tier}/{name}`, engine {', '.join(engines)}; again: "
-            f"`python -m benchmarks paper {name} --{runs.tier} --stale`.",
-        ]
-    )
+    return [
+        f"{len(runs)} runs, {seconds / 60:.1f} minutes of one core; results: "
+        f"`benchmarks/results/paper/{runs.tier}/{experiment.folder}`, engine {', '.join(engines)}; again: "
+        f"`python -m benchmarks paper {experiment.folder} --{runs.tier} --stale`."
+    ]
 
 
 def index() -> str:

@@ -20,7 +20,16 @@ _EXPERIMENTS = {
     "lora": ("lora", "Lora"),
     "nam": ("nam", "Nam"),
     "multitask": ("multitask", "Multitask"),
+    "influence": ("influence", "InfluenceMaps"),
     "training": ("training", "Training"),
+    "diagonal": ("diagonal", "Diagonal"),
+    "xi": ("xi", "Xi"),
+    "phi": ("phi", "Phi"),
+    "grouping": ("grouping", "Grouping"),
+    "ratios": ("ratios", "Ratios"),
+    "batch": ("batch", "Batch"),
+    "lora-ratio": ("lora_ratio", "LoraRatio"),
+    "cost": ("cost", "Cost"),
 }
 
 NAMES = tuple(_EXPERIMENTS)

@@ -1,0 +1,38 @@
+"""Noise: the same training in batches of 8, 32 and 128."""
+
+from collections.abc import Sequence
+
+from benchmarks.paper.arms import Arm, Row, gen, ours, paper, uniform
+from benchmarks.paper.comparison import MethodComparison
+from benchmarks.paper.experiment import Tier
+from benchmarks.paper.finder import kind
+
+__all__ = ["Batch"]
+
+_ARMS = (
+    uniform("linear", (1e-3, 3e-3, 1e-2), "linear", groups="role"),
+    gen(),
+    paper("Hi-DLR, as published", "role"),
+    ours("hidlr role", "role"),
+)
+
+
+class Batch(MethodComparison):
+    """A sweep of batch sizes."""
+
+    name = "batch"
+    title = "Batch size"
+    claim = (
+        "Reviewers: does measuring on one batch stand its noise? Ours should be at least on par at every batch size."
+    )
+
+    def rows(self, tier: Tier) -> Sequence[Row]:
+        """Digits."""
+        digits = kind("digits-vit")
+        steps = tier.steps(100, 400)
+        return [Row("digits-vit", f"digits-vit, batch {size}", digits, steps, batch=size) for size in (8, 32, 128)]
+
+    def arms(self, row: Row) -> Sequence[Arm]:
+        """A tuned rate, GeN, the paper's rule, ours."""
+        del row
+        return _ARMS
