@@ -81,8 +81,8 @@ class Arm:
     def config(self, row: Row, rate: float, seed: int) -> RunConfig:
         """One run."""
         return RunConfig(
-            row.named(self.variant), row.optimizer, self.method, seed, rate, self.schedule, self.warmup, self.multipliers,
-            self.groups, self.options,
+            row.named(self.variant), row.optimizer, self.method, seed, rate, self.schedule, self.warmup,
+            self.multipliers, self.groups, self.options,
         )  # fmt: skip
 
     def on(self, **changes: object) -> "Arm":

@@ -69,8 +69,8 @@ class Figure1(Experiment):
         heads = ["training", "step", f"R² at least {_GOOD}", "convex and downhill", "largest error, median"]
         note = (
             "A line is one group's (by role) on one seed. It reaches from one optimum behind the present parameters to "
-            "two ahead, the optimum being that of the parabola through one step back and forth. Error: largest distance of "
-            "a measured loss from the parabola, as a share of the losses' range."
+            "two ahead, the optimum being that of the parabola through one step back and forth. Error: largest distance "
+            "of a measured loss from the parabola, as a share of the losses' range."
         )
         return table(heads, cells, note)
 

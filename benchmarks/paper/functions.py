@@ -26,7 +26,7 @@ _FUNCTIONS = ("rosenbrock", "beale", "ellipse")
 _STARTS = (1e-4, 1e-3, 1e-2, 1e-1)
 _STEPS = 1000
 _GOAL = 1e-6
-# What is printed in Algorithm 1: every step, the fit's minimum at once. The gates of the authors' code come on top of it.
+# What Algorithm 1 prints: every step, the fit's minimum at once. The gates of the authors' code come on top.
 _PRINTED = (("every", 1), ("smoothing", 0), ("clip", 1e9), ("min_r2", -1e9))
 _METHODS: dict[str, dict[str, Any]] = {
     "SGD": {"optimizer": "sgd", "method": "uniform", "groups": "all"},
@@ -125,7 +125,8 @@ class Functions(Experiment):
 
         printed, own = wins(["Hi-DLR, as printed", "Hi-DLR, with gates"]), wins(["hidlr, SGD", "hidlr, AdamW"])
         measured = (
-            f"each at its best starting rate, the paper's rule (as printed or with gates) is first on {printed} of {len(_FUNCTIONS)} functions, "
+            f"each at its best starting rate, the paper's rule (as printed or with gates) is first on {printed} of "
+            f"{len(_FUNCTIONS)} functions, "
             f"this package's engine on {own}"
         )
         outcome = "holds" if printed == len(_FUNCTIONS) else "holds in part" if printed else "does not hold"

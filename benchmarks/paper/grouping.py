@@ -30,7 +30,7 @@ class Grouping(MethodComparison):
 
     name = "grouping"
     title = "Number of groups, and which"
-    claim = "Reviewers: what the groups are matters; sensible groups (roles) are better than one, and than random ones."
+    claim = "Implied: what the groups are matters; roles are better than one group, and than random partitions."
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""

@@ -66,7 +66,7 @@ class InfluenceMaps(Experiment):
             table(
                 ["rank correlation", "of groups", "Spearman, median over seeds"],
                 [[f"{a}, {b}", str(count), f"{value:.2f}"] for (a, b), (value, count) in agreements(maps).items()],
-                "Over the groups (role within layer) that both models have; a task with itself is its seeds with each other.",
+                "Over the groups (role within layer) that both have; a task with itself is its seeds with each other.",
             ),
         ]
         truth = self._read("alone")

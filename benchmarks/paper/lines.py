@@ -1,4 +1,4 @@
-"""Looks along a step's directions while training goes on: an engine that measures at chosen steps and leaves the rates."""
+"""Looks along a step's directions during training: an engine that measures at chosen steps and leaves the rates."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

@@ -30,9 +30,7 @@ class Lora(MethodComparison):
 
     name = "lora"
     title = "LoRA on GLUE"
-    claim = (
-        "With groups A, B and head, LoRA under Hi-DLR is ahead of LoRA, LoRA+, LoRA-FA and the others on 4 of 5 tasks."
-    )
+    claim = "With groups A, B and head, LoRA under Hi-DLR is ahead of LoRA, LoRA+, LoRA-FA and others on 4 of 5 tasks."
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """CoLA and SST-2; with `--real` the paper's five tasks and RoBERTa-base."""

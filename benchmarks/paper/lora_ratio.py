@@ -26,7 +26,7 @@ class LoraRatio(Experiment):
 
     name = "lora-ratio"
     title = "LoRA's B over A"
-    claim = "Reviewers: Hessian-informed rates recover LoRA+'s finding that B wants a higher rate than A (16 times)."
+    claim = "Implied: Hessian-informed rates recover LoRA+'s finding that B wants a higher rate than A (16 times)."
     source = "lora"
 
     def searches(self, tier: Tier) -> Sequence[Search]:
@@ -55,8 +55,8 @@ class LoraRatio(Experiment):
         above = sum(ratio > 1 for ratio in ratios)
         near = sum(8 <= ratio <= 32 for ratio in ratios)
         measured = (
-            f"B's rate ends above A's in {above} of {len(ratios)} runs (median ratio {median(ratios):.2f}), within a factor of 2 of "
-            f"LoRA+'s 16 in {near}"
+            f"B's rate ends above A's in {above} of {len(ratios)} runs (median ratio {median(ratios):.2f}), within a "
+            f"factor of 2 of LoRA+'s 16 in {near}"
         )
         outcome = "holds" if near == len(ratios) else "holds in part" if above > len(ratios) / 2 else "does not hold"
         return Verdict(outcome, measured)

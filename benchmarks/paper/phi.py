@@ -23,7 +23,7 @@ class Phi(MethodComparison):
 
     name = "phi"
     title = "How often to measure (Phi)"
-    claim = "Reviewers: Phi = O(K) steps between updates is enough (Algorithm 1); measuring more often gains nothing."
+    claim = "Phi = O(K) steps between updates are enough (Algorithm 1): measuring more often gains nothing."
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks with six groups."""

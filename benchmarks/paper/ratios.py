@@ -26,7 +26,7 @@ class Ratios(MethodComparison):
 
     name = "ratios"
     title = "Fixed ratios, tuned by grid"
-    claim = "Reviewers: the gain is the Hessian's, not that of more rates: fixed factors tuned by grid do not reach it."
+    claim = "Implied: the gain is the Hessian's, not that of more rates: fixed factors tuned by grid do not reach it."
     wanted = 1.0
 
     def rows(self, tier: Tier) -> Sequence[Row]:
@@ -48,7 +48,7 @@ class Ratios(MethodComparison):
         return found
 
     def found(self, row: Row, arm: Arm, runs: Runs) -> list[Result]:
-        """The runs with factors are the only ones that have any; where none helped, the grid's choice is the uniform rate."""
+        """Runs with factors are the only ones that have any; where none helped, the choice is the uniform rate."""
         if arm is not _FIXED:
             return reported(row, arm, runs)
         like = _FIXED.config(row, _FIXED.rates[0], TUNING).to_dict()
@@ -57,7 +57,7 @@ class Ratios(MethodComparison):
 
 
 def grid(row: Row, seeds: Sequence[int]) -> Steps:
-    """The best uniform rate; then each group's factor up and down by 4 alone, and what helped together; the best of all.
+    """The best uniform rate; then each group's factor alone up and down by 4, and what helped together: the best.
 
     Chosen by validation on the tuning seed. Returns the results on the reported seeds.
     """

@@ -20,6 +20,7 @@ _EXPERIMENTS = {
     "lora": ("lora", "Lora"),
     "nam": ("nam", "Nam"),
     "multitask": ("multitask", "Multitask"),
+    "e2e": ("e2e", "E2e"),
     "influence": ("influence", "InfluenceMaps"),
     "training": ("training", "Training"),
     "diagonal": ("diagonal", "Diagonal"),

@@ -53,9 +53,7 @@ class Xi(Experiment):
 
     name = "xi"
     title = "Distribution of xi"
-    claim = (
-        "Reviewers: with 4K random points at steps' length (unstated in the paper) the fit gives each group's optimum."
-    )
+    claim = "Assumed: 4K random points (which, the paper does not say) are enough to find each group's optimum."
     measures = True
 
     def searches(self, tier: Tier) -> list[Search]:
@@ -95,10 +93,10 @@ class Xi(Experiment):
                 )  # fmt: skip
         heads = ["training", "draws, deviation", "usable optima", "typical factor off", "R² at least 0.99"]
         note = (
-            f"One row per group, moment, seed and draw ({_DRAWS} draws of {_PER_GROUP}K points). Usable: convex and downhill. "
-            "Factor off: median of max(r, 1/r) where r is the fit's optimum over that of the group's own central difference at "
-            "one step. Signs (+1 or -1) are not among the ways: with them all xi² are equal and A_kk cannot be told apart. "
-            "Against exact curvatures: [the study of estimators](../estimators.md)."
+            f"One row per group, moment, seed and draw ({_DRAWS} draws of {_PER_GROUP}K points). Usable: convex and "
+            "downhill. Factor off: median of max(r, 1/r) where r is the fit's optimum over that of the group's own "
+            "central difference at one step. Signs (+1 or -1) are not among the ways: with them all xi² are equal, and "
+            "the A_kk cannot be told apart. Against exact curvatures: [the study of estimators](../estimators.md)."
         )
         return table(heads, cells, note)
 
@@ -110,8 +108,8 @@ class Xi(Experiment):
         usable = [row["ratio"] for row in rows if row["ratio"] is not None]
         close = sum(0.5 <= ratio <= 2 for ratio in usable)
         measured = (
-            f"normal draws of one step's length: {len(usable)} of {len(rows)} optima are usable, and {close} within a factor of 2 "
-            "of the group's own central difference"
+            f"normal draws of one step's length: {len(usable)} of {len(rows)} optima are usable, and {close} within a "
+            "factor of 2 of the group's own central difference"
         )
         share = close / len(rows)
         return Verdict("holds" if share >= 0.9 else "holds in part" if share >= 0.5 else "does not hold", measured)

@@ -31,7 +31,7 @@ def shape_of(model: nn.Module, feature: str, places: Tensor) -> Tensor:
 
 
 class ShapesOfSynthetic(SyntheticNam):
-    """Beside the error of predictions: each learned shape at 25 points, and its mean squared distance from the truth."""
+    """Beside the error of predictions: each learned shape at 25 points, and its squared distance from the truth."""
 
     def evaluate(self, model: nn.Module) -> dict[str, float]:
         """Errors, and for each feature `shape_error.NAME` and `shape.NAME.i`."""
