@@ -109,7 +109,7 @@ def _report(experiment: Experiment, outcome: Outcome, seconds: float, console: C
     new = len(outcome.results)
     console.print(f"{experiment.name}: {new} new runs, {outcome.seconds:.0f} s of runs in {seconds:.0f} s",
                   soft_wrap=True, highlight=False)  # fmt: skip
-    return len(outcome.problems) + sum(result["status"] == "error" for result in outcome.results)
+    return len(outcome.problems) + len([result for result in outcome.results if result["status"] == "error"])
 
 
 def _draw(experiment: Experiment, runs: Runs, folder: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.paper import figures
 from benchmarks.paper.arms import Arm, Row, mean, reported, search, value
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
 from benchmarks.run import Result
@@ -89,10 +89,9 @@ class MethodComparison(Experiment):
             f"paired over seeds: {wins} wins, {len(found) - wins - losses} ties, {losses} losses"
         )
         if self.on_par:
-            behind = "does not hold" if losses == len(found) else "holds in part"
-            return Verdict(behind if losses else "holds", measured)
+            return graded(losses == 0, losses < len(found), measured)
         enough, beyond = len(ahead) >= self.wanted * len(found), 2 * len(apart) >= len(found)
-        return Verdict("holds" if enough and beyond else "holds in part" if enough else "does not hold", measured)
+        return graded(enough and beyond, enough, measured)
 
     def draw(self, runs: Runs) -> "Figure | None":
         """A panel for each row: every arm's mean and interval."""

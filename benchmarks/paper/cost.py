@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from benchmarks.paper import figures
-from benchmarks.paper.arms import mean
-from benchmarks.paper.experiment import QUICK, Experiment, Tier, Verdict
+from benchmarks.paper.arms import Arm, mean
+from benchmarks.paper.experiment import QUICK, Experiment, Tier, Verdict, graded
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
 from benchmarks.paper.table1 import Table1
@@ -43,19 +43,20 @@ class Cost(Experiment):
             tuned = next((len(arm.rates) for arm in _arms() if arm.label == label), 1)
             share = statistics.median(_share(result) for result in results)
             memory = statistics.median(result["peak_memory_mb"] or 0.0 for result in results)
+            accuracy = mean(results, "test_accuracy", higher_is_better=True)
             cells.append(
                 [
                     label, f"{1000 * _step(results):.1f} ms", f"{_step(results) / base:.2f}" if base else "",
                     f"{share:.1%}", f"{statistics.median(result['forwards'] for result in results):.0f}",
-                    f"{memory:.0f} MiB", str(tuned if tuned > 1 else 0), f"{mean(results, 'test_accuracy', higher_is_better=True):.3f}",
+                    f"{memory:.0f} MiB", str(tuned if tuned > 1 else 0), f"{accuracy:.3f}",
                 ]
             )  # fmt: skip
         heads = ["method", "a step", "over linear's", "of it measuring", "extra forwards a run", "peak memory"]
         heads += ["runs to tune it, each task", "test accuracy, mean of tasks"]
         note = (
-            "Medians over all runs of the table, on a shared machine: times of methods were taken at different moments, "
-            "and differ by its load as well. The share that measuring takes is within a run, and does not. Memory is the "
-            "process's, data and interpreter included. On quiet hardware: [scaling](../scaling.md)."
+            "Medians over all runs of the table, on a shared machine: times of methods were taken at different times, "
+            "and differ by its load as well. The share that measuring takes is within a run, and does not. Memory is "
+            "the process's, data and interpreter included. On quiet hardware: [scaling](../scaling.md)."
         )
         return table(heads, cells, note)
 
@@ -66,8 +67,7 @@ class Cost(Experiment):
             return Verdict("not run", "no results yet")
         typical = statistics.median(shares)
         measured = f"hidlr's probes take {typical:.1%} of a run (median; {min(shares):.1%} to {max(shares):.1%})"
-        outcome = "holds" if max(shares) <= _ALLOWED else "holds in part" if typical <= _ALLOWED else "does not hold"
-        return Verdict(outcome, measured)
+        return graded(max(shares) <= _ALLOWED, typical <= _ALLOWED, measured)
 
     def draw(self, runs: Runs) -> "Figure | None":
         """Quality over the time of a step, tuning runs counted in."""
@@ -90,7 +90,7 @@ class Cost(Experiment):
         return figure
 
 
-def _arms() -> Sequence[object]:
+def _arms() -> Sequence[Arm]:
     experiment = Table1()
     return experiment.arms(experiment.rows(QUICK)[0])
 

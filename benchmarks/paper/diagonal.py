@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.paper import figures
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.fig1 import moments
 from benchmarks.paper.lines import Watching, with_engine
 from benchmarks.paper.markdown import table
@@ -72,9 +72,9 @@ class Diagonal(Experiment):
                 gains = [_told([row["gain"][kind] for row in own]) for kind in _KINDS]
                 cells.append([task, str(step), _told([row["coupling"] for row in own], ".2f"), *gains])
         note = (
-            "Medians over seeds. Coupling: mean of |A_ij| / sqrt(A_ii A_jj) over pairs of groups with positive diagonal. "
-            "The other columns: how far the loss of the step's own batch falls where the minimiser leads, as a share of "
-            "it; negative where it rises; nan where A is not positive definite."
+            "Medians over seeds. Coupling: mean of |A_ij| / sqrt(A_ii A_jj) over pairs of groups with positive "
+            "diagonal. The other columns: how far the loss of the step's own batch falls where the minimiser leads, as "
+            "a share of it; negative where it rises; nan where A is not positive definite."
         )
         return table(["training", "step", "coupling", *_LABELS.values()], cells, note)
 
@@ -88,11 +88,11 @@ class Diagonal(Experiment):
         risen = sum(_gain(row, "diagonal") < 0 for row in rows)
         measured = (
             f"at {len(rows)} moments the largest fall of the loss is the full minimiser's {best['full']} times, the "
-            f"diagonal's {best['diagonal']}, one common factor's {best['one rate']}; the diagonal's is within a tenth of it "
-            f"{near} times, and {risen} times the loss rises"
+            f"diagonal's {best['diagonal']}, one common factor's {best['one rate']}; the diagonal's is within a tenth "
+            f"of it {near} times, and {risen} times the loss rises"
         )
         share = near / len(rows)
-        return Verdict("holds" if share >= 0.9 else "holds in part" if share >= 0.5 else "does not hold", measured)
+        return graded(share >= 0.9, share >= 0.5, measured)
 
     def draw(self, runs: Runs) -> "Figure":
         """Mean absolute coupling between groups, a matrix per task."""

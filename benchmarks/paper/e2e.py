@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.paper.arms import Arm, Row, mean, ours, uniform
 from benchmarks.paper.comparison import MethodComparison
-from benchmarks.paper.experiment import Tier, Verdict
+from benchmarks.paper.experiment import Tier, Verdict, graded
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
 from benchmarks.paper.workloads.e2e import E2eGpt
@@ -70,7 +70,7 @@ class E2e(MethodComparison):
         measured = "BLEU of the adaptive 5% less that of full training: " + ", ".join(
             f"{label} {gap:+.1f}" for label, gap in gaps.items()
         )
-        return Verdict("holds" if within == len(gaps) else "holds in part" if within else "does not hold", measured)
+        return graded(within == len(gaps), within > 0, measured)
 
     def _bleu(self, row: Row, arm: Arm, runs: Runs) -> float:
         return mean(self.found(row, arm, runs), "test_bleu", higher_is_better=True)

@@ -14,7 +14,7 @@ from hidlr.workloads.base import Workload
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["FULL", "QUICK", "REAL", "RESULTS", "Experiment", "Outcome", "Tier", "Verdict"]
+__all__ = ["FULL", "QUICK", "REAL", "RESULTS", "Experiment", "Outcome", "Tier", "Verdict", "graded"]
 
 RESULTS = Path(__file__).parent.parent / "results" / "paper"
 
@@ -61,6 +61,17 @@ class Verdict:
 
     outcome: Outcome
     measured: str
+
+
+def graded(whole: bool, part: bool, measured: str) -> Verdict:
+    """A claim that holds, that holds in part, or that does not.
+
+    Args:
+        whole: whether it holds.
+        part: whether it does in part.
+        measured: the figures behind it.
+    """
+    return Verdict("holds" if whole else "holds in part" if part else "does not hold", measured)
 
 
 class Experiment(ABC):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.paper import figures
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.lines import Line, Watching, line, with_engine
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
@@ -69,8 +69,8 @@ class Figure1(Experiment):
         heads = ["training", "step", f"R² at least {_GOOD}", "convex and downhill", "largest error, median"]
         note = (
             "A line is one group's (by role) on one seed. It reaches from one optimum behind the present parameters to "
-            "two ahead, the optimum being that of the parabola through one step back and forth. Error: largest distance "
-            "of a measured loss from the parabola, as a share of the losses' range."
+            "two ahead, the optimum being that of the parabola through one step back and forth. Error: largest "
+            "distance of a measured loss from the parabola, as a share of the losses' range."
         )
         return table(heads, cells, note)
 
@@ -82,7 +82,7 @@ class Figure1(Experiment):
         good = sum(row["r2"] is not None and row["r2"] >= _GOOD for row in rows)
         share = good / len(rows)
         measured = f"R² at least {_GOOD} on {good} of {len(rows)} lines ({share:.0%})"
-        return Verdict("holds" if share >= 0.9 else "holds in part" if share >= 0.5 else "does not hold", measured)
+        return graded(share >= 0.9, share >= 0.5, measured)
 
     def draw(self, runs: Runs) -> "Figure":
         """Per task, one group a panel: the first seed's lines at the first, a middle and the last moment."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from benchmarks.paper import figures
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
 from benchmarks.paper.walk import walk
@@ -101,9 +101,9 @@ class Functions(Experiment):
                 cells.append([function, label, *(_told(own) for own in counts)])
         heads = ["function", "method", *(f"started at {rate:g}" for rate in _STARTS)]
         note = (
-            f"Median over seeds of the first iteration with f at most {_GOAL:g}; in brackets how many seeds got there within "
-            f'{_STEPS}. A seed moves the starting point by up to 0.1 in each coordinate. Rates are constant; "as '
-            "printed\" is Algorithm 1 at every step, without the gates of the authors' code."
+            f"Median over seeds of the first iteration with f at most {_GOAL:g}; in brackets how many seeds got there "
+            f"within {_STEPS}. A seed moves the starting point by up to 0.1 in each coordinate. Rates are constant; "
+            '"as printed" is Algorithm 1 at every step, without the gates of the authors\' code.'
         )
         return table(heads, cells, note)
 
@@ -129,8 +129,7 @@ class Functions(Experiment):
             f"{len(_FUNCTIONS)} functions, "
             f"this package's engine on {own}"
         )
-        outcome = "holds" if printed == len(_FUNCTIONS) else "holds in part" if printed else "does not hold"
-        return Verdict(outcome, measured)
+        return graded(printed == len(_FUNCTIONS), printed > 0, measured)
 
     def draw(self, runs: Runs) -> "Figure":
         """The ways of one seed from the smallest rate, over the functions' level lines."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.paper.arms import Arm, Row, ours, reported, uniform, value
 from benchmarks.paper.comparison import MethodComparison
-from benchmarks.paper.experiment import Tier, Verdict
+from benchmarks.paper.experiment import Tier, Verdict, graded
 from benchmarks.paper.finder import kind
 from benchmarks.paper.runs import Runs
 from benchmarks.scoring.statistics import compare
@@ -61,5 +61,4 @@ class Grouping(MethodComparison):
         if not outcomes:
             return Verdict("not run", "no results yet")
         wins = outcomes.count("win")
-        outcome = "holds" if wins == len(outcomes) else "holds in part" if wins else "does not hold"
-        return Verdict(outcome, "roles gain, on " + "; ".join(told))
+        return graded(wins == len(outcomes), wins > 0, "roles gain, on " + "; ".join(told))

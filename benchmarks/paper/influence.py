@@ -12,7 +12,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.influence.tasks import FOLDER, spearman
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
 from benchmarks.runner import Search
@@ -100,9 +100,7 @@ class InfluenceMaps(Experiment):
         )
         wide = max(spans.values()) >= 4
         differs = bool(within and between and median(between) < median(within))
-        return Verdict(
-            "holds" if wide and differs else "holds in part" if wide or differs else "does not hold", measured
-        )
+        return graded(wide and differs, wide or differs, measured)
 
     def draw(self, runs: Runs) -> "Figure | None":
         """The first seed's maps side by side."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.paper import figures
 from benchmarks.paper.arms import Arm, Row, reported
-from benchmarks.paper.experiment import QUICK, Experiment, Tier, Verdict
+from benchmarks.paper.experiment import QUICK, Experiment, Tier, Verdict, graded
 from benchmarks.paper.lora import Lora
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
@@ -58,8 +58,7 @@ class LoraRatio(Experiment):
             f"B's rate ends above A's in {above} of {len(ratios)} runs (median ratio {median(ratios):.2f}), within a "
             f"factor of 2 of LoRA+'s 16 in {near}"
         )
-        outcome = "holds" if near == len(ratios) else "holds in part" if above > len(ratios) / 2 else "does not hold"
-        return Verdict(outcome, measured)
+        return graded(near == len(ratios), above > len(ratios) / 2, measured)
 
     def draw(self, runs: Runs) -> "Figure | None":
         """A mark for each run."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.paper.arms import Arm, Row, ours, paper, reported, value
 from benchmarks.paper.comparison import MethodComparison
-from benchmarks.paper.experiment import Tier, Verdict
+from benchmarks.paper.experiment import Tier, Verdict, graded
 from benchmarks.paper.finder import kind
 from benchmarks.paper.runs import Runs
 from benchmarks.scoring.statistics import compare
@@ -54,5 +54,4 @@ class Phi(MethodComparison):
         measured = "; ".join(
             f"{label}: Phi = 2 gains {test.gain:+.3g} over Phi = 10 (p {test.p:.2g})" for label, test in found
         )
-        outcome = "holds" if not worse else "does not hold" if len(worse) == len(found) else "holds in part"
-        return Verdict(outcome, measured)
+        return graded(not worse, len(worse) < len(found), measured)

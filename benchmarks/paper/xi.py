@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.paper import figures
-from benchmarks.paper.experiment import Experiment, Tier, Verdict
+from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
 from benchmarks.paper.lines import Watching, with_engine
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
@@ -112,7 +112,7 @@ class Xi(Experiment):
             "factor of 2 of the group's own central difference"
         )
         share = close / len(rows)
-        return Verdict("holds" if share >= 0.9 else "holds in part" if share >= 0.5 else "does not hold", measured)
+        return graded(share >= 0.9, share >= 0.5, measured)
 
     def draw(self, runs: Runs) -> "Figure":
         """The fit's optimum over the group's own, a column of marks for each way."""

@@ -143,7 +143,7 @@ class CelebA(Workload):
                 logits = torch.cat(
                     [
                         model(self._images(part, rows).to(device_of(model))).cpu()
-                        for rows in torch.arange(len(labels)).split(128)
+                        for rows in torch.split(torch.arange(len(labels)), 128)
                     ]
                 )
                 found[f"{part}_loss"] = functional.binary_cross_entropy_with_logits(logits, labels).item()

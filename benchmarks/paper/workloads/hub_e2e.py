@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.data import require
-from benchmarks.paper.workloads.e2e import bleu, read_pairs
+from benchmarks.paper.workloads.e2e_text import bleu, read_pairs
 from benchmarks.paper.workloads.hub import model_of, on_device, placed, tokenizer_of
 from benchmarks.workloads.minilm_tasks import _peft
 from hidlr.workloads.base import Batch, Defaults, Workload, device_of, evaluating
