@@ -52,8 +52,11 @@ class HubE2e(Workload):
             if self._method == "full":
                 return on_device(model)
             peft = _peft()
-            config = peft.LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=32, target_modules=["c_attn"])
-            adapted: nn.Module = peft.get_peft_model(model, config)
+            # GPT-2 keeps its weights transposed.
+            config = peft.LoraConfig(r=4, lora_alpha=32, target_modules=["c_attn"], fan_in_fan_out=True)
+            adapted: nn.Module = peft.inject_adapter_in_model(config, model)
+            for name, parameter in adapted.named_parameters():
+                parameter.requires_grad_("lora_" in name)
             return on_device(adapted)
 
     def batch(self, step: int, seed: int) -> Batch:

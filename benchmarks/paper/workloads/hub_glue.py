@@ -113,22 +113,19 @@ class HubGlue(Workload):
 
 
 def _adapted(model: Any, method: str) -> nn.Module:
+    adapted: nn.Module = model
     if method == "full":
-        found: nn.Module = model
-        return found
+        return adapted
     peft = _peft()
-    if method in ("lora", "lora_fa"):
-        config = peft.LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, target_modules=["query", "value"])
-    elif method == "prompt":
+    if method == "prompt":
         config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=_PROMPT)
-    else:
-        for name, parameter in model.named_parameters():
-            parameter.requires_grad_(name.endswith("bias") or name.startswith(("classifier", "score")))
-        return model  # type: ignore[no-any-return]
-    adapted: nn.Module = peft.get_peft_model(model, config)
+        return peft.get_peft_model(model, config)  # type: ignore[no-any-return]
+    if method in ("lora", "lora_fa"):
+        config = peft.LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"])
+        adapted = peft.inject_adapter_in_model(config, model)
     for name, parameter in adapted.named_parameters():
-        if method == "lora_fa" and "lora_A" in name:
-            parameter.requires_grad_(False)
+        trained = {"lora": "lora_" in name, "lora_fa": "lora_B" in name, "bitfit": name.endswith("bias")}[method]
+        parameter.requires_grad_(trained or name.startswith(("classifier", "score")))
     return adapted
 
 
