@@ -13,6 +13,9 @@ from benchmarks.paper.comparison import MethodComparison
 from benchmarks.paper.experiment import QUICK, Tier
 from benchmarks.paper.finder import find, kind
 from benchmarks.paper.runs import Runs, load
+from benchmarks.paper.walk import measured
+from benchmarks.run import RunConfig
+from benchmarks.store import Store
 
 from hidlr.errors import InputError, StateError
 
@@ -114,7 +117,9 @@ def test_names_say_length_and_batch() -> None:
 
 
 def test_a_line_that_was_cut_short_is_left_out_and_another_is_told(tmp_path: Path) -> None:
-    do(Tiny(), QUICK, tmp_path, None)
+    with Store(tmp_path) as store:
+        for seed in (100, 101):
+            store.add(measured(RunConfig("digits-softmax@6", "adamw", "uniform", seed, 1e-3), {}))
     (path,) = tmp_path.glob("*.jsonl")
     lines = path.read_text().splitlines(keepends=True)
     path.write_text("".join(lines[:-1]) + lines[-1][:40])

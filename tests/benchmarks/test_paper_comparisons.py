@@ -108,9 +108,7 @@ def test_the_contest_is_between_the_best_by_validation() -> None:
     assert found.test.gain == pytest.approx(-0.1)
 
 
-@pytest.mark.parametrize(
-    ("mine", "outcome"), [(0.1, "holds"), (0.999, "holds in part"), (2.0, "does not hold")], ids=["ahead", "close", "behind"]
-)  # fmt: skip
+@pytest.mark.parametrize(("mine", "outcome"), [(0.1, "holds"), (0.999, "holds in part"), (2.0, "does not hold")])
 def test_the_verdict_follows_the_figures(mine: float, outcome: str) -> None:
     values = {(ONE, seed): (1 + w, 1 + w) for seed, w in ((100, 0.0), (101, 0.1), (102, -0.1))}
     values |= {(A, seed): (mine + w, mine + w) for seed, w in ((100, 0.01), (101, -0.01), (102, 0.0))}
