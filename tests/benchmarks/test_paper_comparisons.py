@@ -92,8 +92,8 @@ A, B = ours("a", "all"), ours("b", "tensor")
 
 
 def test_the_contest_is_between_the_best_by_validation() -> None:
-    # By test `two` and `b` would be best, but validation does not know.
-    loss_accuracy = {ONE: (1.0, 0.6), TWO: (2.0, 0.9), A: (1.0, 0.7), B: (3.0, 0.99)}
+    # By test `two` and `b` would be best (lower is better), but validation does not know.
+    loss_accuracy = {ONE: (1.0, 0.6), TWO: (2.0, 0.5), A: (1.0, 0.7), B: (3.0, 0.1)}
     wiggle = {100: 0.0, 101: 0.01, 102: -0.01}
     runs = runs_of({(arm, s): (loss, acc + w) for arm, (loss, acc) in loss_accuracy.items() for s, w in wiggle.items()})
     kind_ = type(
@@ -160,6 +160,14 @@ def test_the_grid_of_factors_keeps_what_helps() -> None:
     runs = Runs(tuple(answer(config) for config in asked))
     arms = {arm.label: arm for arm in ratios.Ratios().arms(row)}
     assert ratios.Ratios().found(row, arms["fixed factors, by grid"], runs) == found
+
+
+def test_factors_that_help_are_tried_together() -> None:
+    row = ratios.Ratios().rows(QUICK)[1]
+    gains = {("weight", 4.0): 1.0, ("bias", 0.25): 0.5, ("weight", 0.25): -1.0, ("bias", 4.0): -1.0}
+    asked, _ = drive(ratios.grid(row, (100,)), lambda c: result(c, 5 - sum(gains[own] for own in c.multipliers)))
+    assert len(asked) == 3 + 4 + 1 + 1
+    assert asked[-1].multipliers == (("bias", 0.25), ("weight", 4.0))
 
 
 def test_where_no_factor_helps_the_grid_chooses_the_uniform_rate() -> None:

@@ -161,7 +161,7 @@ def test_what_each_method_trains(method: str) -> None:
     assert scores.shape == (3, 2)
 
 
-def test_padding_behind_a_prompt_changes_nothing() -> None:
+def test_behind_a_prompt_every_token_counts_and_no_padding() -> None:
     transformers = pytest.importorskip("transformers")
     from transformers.models.bert.modeling_bert import BertEncoder
 
@@ -174,6 +174,8 @@ def test_padding_behind_a_prompt_changes_nothing() -> None:
     lengths = torch.tensor([3])
     short, long = model(inputs, lengths), model(padded, lengths)
     torch.testing.assert_close(short, long)
+    other = torch.cat([inputs[:, :2], torch.randn(1, 1, minilm.WIDTH)], 1)
+    assert not torch.allclose(model(other, lengths), short)
 
 
 # -- E2E ----------------------------------------------------------------------------------------------
