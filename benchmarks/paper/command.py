@@ -22,6 +22,7 @@ from benchmarks.progress import Progress
 from benchmarks.run import Result, RunConfig, failed
 from benchmarks.runner import Outcome, drive
 from benchmarks.store import Store
+from hidlr.errors import InputError
 from hidlr.reports.theme import has_matplotlib
 
 __all__ = ["do", "paper"]
@@ -55,6 +56,8 @@ def paper(argv: Sequence[str] | None = None) -> int:
         return 0
     names = registry.NAMES if "all" in args.names else args.names
     experiments = [registry.get(name) for name in names]
+    if args.real:
+        experiments = _real(experiments, everything="all" in args.names)
     tier = registry.TIERS["real" if args.real else "full" if args.full else "quick"]
     console = Console(stderr=True)
     failures = 0
@@ -72,6 +75,14 @@ def paper(argv: Sequence[str] | None = None) -> int:
             _draw(experiment, runs, args.draw)
     print(pages.verdicts([(one, load(args.results / tier.name / one.folder)) for one in experiments]))
     return int(failures > 0)
+
+
+def _real(experiments: Sequence[Experiment], *, everything: bool) -> list[Experiment]:
+    """Those that have the paper's own models and data; a name that has not is an error."""
+    without = [experiment.name for experiment in experiments if not experiment.has_real]
+    if without and not everything:
+        raise InputError(f"{without[0]} has no --real: it needs nothing that is not here; leave the option out.")
+    return [experiment for experiment in experiments if experiment.has_real]
 
 
 def do(

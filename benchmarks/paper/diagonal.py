@@ -42,6 +42,7 @@ class Diagonal(Experiment):
     name = "diagonal"
     title = "Diagonal against full A"
     claim = "Assumed in (3.1), and not checked in the paper: the diagonal of A stands for all of it."
+    figure = "Matrices of the coupling between groups, for both models."
     measures = True
 
     def searches(self, tier: Tier) -> list[Search]:

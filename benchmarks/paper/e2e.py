@@ -35,6 +35,8 @@ class E2e(MethodComparison):
     name = "e2e"
     title = "Adaptive PEFT on E2E"
     claim = "Training only groups of high influence, chosen on a small model, comes within a point of full training."
+    figure = "Test loss of each method and size, with intervals."
+    has_real = True
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two sizes; with `--real` GPT-2."""

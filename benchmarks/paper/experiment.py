@@ -81,14 +81,18 @@ class Experiment(ABC):
         name: on the command line; of the page and of the folder of its results.
         title: of the page.
         claim: the paper's, or what its reviewers asked; with the place where it stands.
+        figure: what its figure shows, for those who do not see it.
         source: the experiment whose runs it reads; "" has its own, "influence" are `benchmarks.influence`'s.
+        has_real: whether `--real` runs the paper's own models and data; the others have no more than substitutes.
         measures: whether runs are done by `measure`, in this process, instead of by the benchmark's `execute`.
     """
 
     name: str
     title: str
     claim: str
+    figure: str
     source: str = ""
+    has_real: bool = False
     measures: bool = False
 
     @property

@@ -35,6 +35,7 @@ class Figure1(Experiment):
     name = "fig1"
     title = "Figure 1: loss and parabola"
     claim = "Along each group's direction the loss is close to the fitted parabola (Fig. 1)."
+    figure = "Measured losses (marks) and parabolas (lines) along the steps of four groups of each model."
     measures = True
 
     def searches(self, tier: Tier) -> list[Search]:

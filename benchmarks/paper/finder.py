@@ -21,6 +21,7 @@ _OWN = (
     (r"e2e-(?P<size>small|large)-(?P<method>full|bitfit|norm|head|adaptive|text)", "e2e", "E2eGpt"),
     (r"real-glue-(?P<task>\w+)-(?P<method>lora|lora_fa|bitfit|prompt|full)", "hub_glue", "HubGlue"),
     (r"real-e2e-(?P<method>lora|full)", "hub_e2e", "HubE2e"),
+    (r"real-images-(?P<part>cifar10|cifar100|svhn|gtsrb|food101)", "hub_images", "HubImages"),
     (r"real-celeba", "celeba", "CelebA"),
 )
 # "digits-vit@60" takes 60 steps, "digits-vit@60x16" in batches of 16.

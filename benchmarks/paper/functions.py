@@ -45,7 +45,8 @@ class Functions(Experiment):
 
     name = "functions"
     title = "Two-dimensional functions"
-    claim = "A rate for each coordinate reaches the minimum in fewer iterations than SGD, AdamW and GeN (section 3)."
+    claim = "A rate for each coordinate reaches the minimum in fewer iterations than SGD, AdamW and GeN."
+    figure = "Level lines of the three functions and the ways of each method from one start."
     measures = True
 
     def searches(self, tier: Tier) -> list[Search]:

@@ -31,6 +31,7 @@ class Grouping(MethodComparison):
     name = "grouping"
     title = "Number of groups, and which"
     claim = "Implied: what the groups are matters; roles are better than one group, and than random partitions."
+    figure = "Test metric for each grouping, with intervals."
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""

@@ -37,6 +37,7 @@ class InfluenceMaps(Experiment):
     name = "influence"
     title = "Influence (PPI) maps and adaptive PEFT"
     claim = "PPI differs by about 10^4 between groups; which groups are high differs by task and model (section 5)."
+    figure = "Heat maps of influence per parameter by role and layer, one for each model."
     source = "influence"
 
     def __init__(self, results: Path = FOLDER) -> None:

@@ -27,6 +27,7 @@ class LoraRatio(Experiment):
     name = "lora-ratio"
     title = "LoRA's B over A"
     claim = "Implied: Hessian-informed rates recover LoRA+'s finding that B wants a higher rate than A (16 times)."
+    figure = "Ratio of the rate of B over that of A in each run."
     source = "lora"
 
     def searches(self, tier: Tier) -> Sequence[Search]:

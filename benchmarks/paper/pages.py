@@ -2,13 +2,17 @@
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from pathlib import Path
 
 from benchmarks.paper import registry
 from benchmarks.paper.experiment import RESULTS, Experiment
 from benchmarks.paper.markdown import NOTHING, table
 from benchmarks.paper.runs import Runs, load
 
-__all__ = ["TABLES", "stored", "verdicts"]
+__all__ = ["IMAGES", "TABLES", "stored", "verdicts"]
+
+IMAGES = Path(__file__).parents[2] / "docs" / "paper" / "images"
+"""Where `python -m benchmarks paper all --draw docs/paper/images` puts figures."""
 
 
 def stored(name: str) -> Runs:
@@ -37,7 +41,13 @@ def page(name: str) -> str:
     if verdict.outcome == "not run":
         return f"**Claim.** {experiment.claim}\n\n{NOTHING}"
     told = f"**Measured here: {verdict.outcome}.** {verdict.measured[0].upper()}{verdict.measured[1:]}."
-    return "\n\n".join([f"**Claim.** {experiment.claim}", told, experiment.table(runs), *_origin(experiment, runs)])
+    parts = [f"**Claim.** {experiment.claim}", told, *_picture(experiment), experiment.table(runs)]
+    return "\n\n".join([*parts, *_origin(experiment, runs)])
+
+
+def _picture(experiment: Experiment) -> list[str]:
+    drawn = (IMAGES / f"{experiment.name}.svg").exists()
+    return [f"![{experiment.figure}](images/{experiment.name}.svg)"] if drawn else []
 
 
 def _origin(experiment: Experiment, runs: Runs) -> list[str]:

@@ -24,6 +24,7 @@ class Phi(MethodComparison):
     name = "phi"
     title = "How often to measure (Phi)"
     claim = "Phi = O(K) steps between updates are enough (Algorithm 1): measuring more often gains nothing."
+    figure = "Test metric for each period, with intervals."
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks with six groups."""

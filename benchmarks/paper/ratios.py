@@ -27,6 +27,7 @@ class Ratios(MethodComparison):
     name = "ratios"
     title = "Fixed ratios, tuned by grid"
     claim = "Implied: the gain is the Hessian's, not that of more rates: fixed factors tuned by grid do not reach it."
+    figure = "Test metric of each method, with intervals."
     wanted = 1.0
 
     def rows(self, tier: Tier) -> Sequence[Row]:

@@ -18,6 +18,7 @@ class Training(MethodComparison):
     name = "training"
     title = "Training from scratch"
     claim = "Hi-DLR works for full training too: at least on par with the best tuned uniform rate."
+    figure = "Test metric of each method, with intervals."
     on_par = True
 
     def rows(self, tier: Tier) -> Sequence[Row]:

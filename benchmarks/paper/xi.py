@@ -54,6 +54,7 @@ class Xi(Experiment):
     name = "xi"
     title = "Distribution of xi"
     claim = "Assumed: 4K random points (which, the paper does not say) are enough to find each group's optimum."
+    figure = "Optimum from each way of drawing over the group's own, with 80% ranges."
     measures = True
 
     def searches(self, tier: Tier) -> list[Search]:

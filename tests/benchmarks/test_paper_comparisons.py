@@ -76,6 +76,7 @@ class Toy(MethodComparison):
     name = "toy"
     title = "Toy"
     claim = "Something."
+    figure = "Bars."
 
     def __init__(self, *arms: Arm) -> None:
         self._arms_ = arms

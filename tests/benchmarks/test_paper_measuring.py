@@ -186,7 +186,7 @@ def test_decades_and_rank_correlations() -> None:
 
 def test_the_ratio_of_lora_is_read_from_the_tuned_rates() -> None:
     experiment = LoraRatio()
-    config_ = RunConfig("glue-cola-lora@50", "adamw", "hidlr", 100, 1e-4, groups="lora")
+    config_ = RunConfig("glue-cola-lora@40", "adamw", "hidlr", 100, 1e-4, groups="lora")
     rates = {"lora_A": 1e-3, "lora_B": 1.6e-2, "head": 5e-4}
     runs = Runs((measured(config_, {"rates": rates, "metrics": {"test_loss": 0.6}}),))
     assert experiment.judge(runs).outcome == "holds"

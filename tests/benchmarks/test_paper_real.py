@@ -11,6 +11,7 @@ from benchmarks.paper.workloads.celeba import CelebA, read_attributes
 from benchmarks.paper.workloads.hub import model_of, rows_of
 from benchmarks.paper.workloads.hub_e2e import HubE2e
 from benchmarks.paper.workloads.hub_glue import HubGlue
+from benchmarks.paper.workloads.hub_images import HubImages
 
 from hidlr import param_groups
 from hidlr.workloads.base import Workload
@@ -122,6 +123,39 @@ def test_e2e_with_gpt2(tmp_path: Path, method: str) -> None:
     for row, own in enumerate(asked.tolist()):
         assert own >= 8
         torch.testing.assert_close(ids[row, own:], targets[row, own:])
+
+
+# -- images -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*mismatched.*")
+def test_images_of_a_folder_with_a_vit(tmp_path: Path) -> None:
+    import transformers
+
+    pillow = pytest.importorskip("PIL.Image")
+    folder = tmp_path / "images" / "cifar100"
+    folder.mkdir(parents=True)
+    for split, count in (("train", 40), ("test", 6)):
+        rows = []
+        for number in range(count):
+            file = folder / f"{split}{number}.png"
+            pillow.new("RGB", (9, 7), (255 * (number % 2), 0, 128)).save(file)
+            rows.append({"img": str(file), "fine_label": number % 2})
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = transformers.ViTConfig(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, image_size=8, patch_size=4,
+        num_labels=5,
+    )  # fmt: skip
+    transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "vit")
+    workload = HubImages("cifar100", model=tmp_path / "vit", corpus=tmp_path / "images")
+    workload.batch_size = 8
+    assert (len(workload._train), len(workload._validation), len(workload._test)) == (38, 2, 6)
+    images, labels = workload.batch(0, 0)
+    assert images.shape == (8, 3, 8, 8)
+    torch.testing.assert_close(images[:, 0, 0, 0], 2.0 * labels - 1)  # red is the label
+    found = assert_learns(workload, 1e-2, "role")
+    assert set(found) == {"val_loss", "val_accuracy", "test_loss", "test_accuracy"}
+    assert len(workload.build(0).classifier.bias) == 2
 
 
 # -- CelebA -------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ __all__ = ["PARTS", "VitTransfer", "norms", "relabelled"]
 _KNOWN = (0, 2, 3, 7, 9)
 _UNSEEN = (1, 4, 5, 6, 8)
 _ANIMALS = (2, 3, 4, 5, 6, 7)
-_EVALUATED = 1500
+_EVALUATED = 1000
 _PRETRAINING = 800
 
 
@@ -121,7 +121,7 @@ class VitTransfer(Workload):
 
 
 def relabelled(train_: Split, held_out: Split, label: Callable[[int], int | None]) -> Splits:
-    """The images that have a label, with it; 1,500 held-out ones (before that) validate and 1,500 others test."""
+    """The images that have a label, with it; 1,000 held-out ones (before that) validate and 1,000 others test."""
 
     def part(data: Split) -> Split:
         labels = [label(int(one)) for one in data.targets]
