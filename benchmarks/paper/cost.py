@@ -1,5 +1,6 @@
 """Wall-clock and memory of every method of Table 1, beside its quality."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -12,7 +13,6 @@ from benchmarks.paper.runs import Runs
 from benchmarks.paper.table1 import Table1
 from benchmarks.run import Result
 from benchmarks.runner import Search
-from hidlr.reports.theme import PAPER
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ class Cost(Experiment):
     name = "cost"
     title = "Time and memory beside quality"
     claim = "The paper gives no wall-clock. Promised here: measuring takes about 10% of the time of training."
-    figure = "Accuracy over seconds of each method: a run alone, and with its tuning."
+    figure = "Accuracy of each method, seconds of its runs with and without tuning, and the share of measuring."
     source = "table1"
 
     def searches(self, tier: Tier) -> Sequence[Search]:
@@ -71,24 +71,29 @@ class Cost(Experiment):
         return graded(max(shares) <= _ALLOWED, typical <= _ALLOWED, measured)
 
     def draw(self, runs: Runs) -> "Figure | None":
-        """Quality over the time of a step, tuning runs counted in."""
+        """Quality, and what it took."""
         found = _by_arm(runs)
         if not found:
             return None
-        figure, axes = figures.grid(2, 2, height=260)
-        for tuned, axis in zip((False, True), axes, strict=True):
-            for label, results in found.items():
-                runs_each = next((len(arm.rates) for arm in _arms() if arm.label == label), 1)
-                seconds = statistics.median(result["seconds"] for result in results)
-                if tuned and runs_each > 1:
-                    seconds *= 1 + runs_each
-                accuracy = mean(results, "test_accuracy", higher_is_better=True)
-                color = PAPER.series[0] if label.startswith("hidlr") else PAPER.muted
-                axis.plot([seconds], [accuracy], "o", color=color, ms=6)
-                axis.annotate(label, (seconds, accuracy), xytext=(5, 3), textcoords="offset points", fontsize=9)
-            title = "a run, its tuning included" if tuned else "a run"
-            figures.title(axis, title, "seconds", "test accuracy, mean of tasks")
-        return figure
+        tuning = {arm.label: len(arm.rates) if len(arm.rates) > 1 else 0 for arm in _arms()}
+        seconds = {label: statistics.median(result["seconds"] for result in own) for label, own in found.items()}
+        panels = {
+            "test accuracy, mean of tasks": {
+                k: mean(v, "test_accuracy", higher_is_better=True) for k, v in found.items()
+            },
+            "seconds of a run": seconds,
+            "seconds of a run and of those that tuned it": {k: v * (1 + tuning[k]) for k, v in seconds.items()},
+            "share of the time that measuring takes": {k: statistics.median(map(_share, v)) for k, v in found.items()},
+        }
+        return figures.bars(
+            [
+                figures.Bars(
+                    title, "", [figures.Bar(k, v, math.nan, ours=k.startswith("hidlr")) for k, v in values.items()]
+                )
+                for title, values in panels.items()
+            ],
+            columns=2,
+        )
 
 
 def _arms() -> Sequence[Arm]:
