@@ -100,5 +100,5 @@ class Nam(MethodComparison):
             own.plot(grid, right, color=PAPER.text, lw=1.6, ls=":", label="truth")
             figures.title(own, name)
             own.locator_params(nbins=4)
-        axes[0].legend(fontsize=9, frameon=False)
+        axes[list(SHAPES).index("line")].legend(fontsize=8, frameon=False, loc="lower right")
         return figure
