@@ -29,7 +29,7 @@ class Batch(MethodComparison):
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Digits."""
         digits = kind("digits-vit")
-        steps = tier.steps(100, 400)
+        steps = tier.steps(60, 400)
         return [Row("digits-vit", f"digits-vit, batch {size}", digits, steps, batch=size) for size in (8, 32, 128)]
 
     def arms(self, row: Row) -> Sequence[Arm]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["Bar", "Bars", "bars", "grid", "save", "title"]
 
 _NUMBER = re.compile(r"(?<=[ \"(,])-?\d+\.\d{2,}")  # hundredths of a pixel are no one's
-_LINE, _TOP, _BELOW, _GAP = 20, 34, 44, 46
+_LINE, _TOP = 20, 34
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Bars:
     lines: Sequence[Bar]
 
 
-def grid(panels: int, columns: int, height: int = 230, left: int = 56) -> tuple["Figure", list["Axes"]]:
+def grid(
+    panels: int, columns: int, height: int = 230, left: int = 56, below: int = 44
+) -> tuple["Figure", list["Axes"]]:
     """A figure of so many axes of the same size.
 
     Args:
@@ -47,6 +49,7 @@ def grid(panels: int, columns: int, height: int = 230, left: int = 56) -> tuple[
         columns: most of them side by side.
         height: of each (CSS pixels).
         left: room for labels left of each (CSS pixels).
+        below: the same below.
     """
     from matplotlib.figure import Figure
 
@@ -54,11 +57,11 @@ def grid(panels: int, columns: int, height: int = 230, left: int = 56) -> tuple[
     rows = -(-panels // columns)
     width = WIDE.width // columns
     with drawing():
-        figure = Figure(figsize=(WIDE.width / 72, rows * (height + _TOP + _BELOW) / 72), facecolor=PAPER.surface)
+        figure = Figure(figsize=(WIDE.width / 72, rows * (height + _TOP + below) / 72), facecolor=PAPER.surface)
         axes = []
         for index in range(panels):
             row, column = divmod(index, columns)
-            top = row * (height + _TOP + _BELOW) + _TOP
+            top = row * (height + _TOP + below) + _TOP
             axes.append(place(figure, column * width + left, top, width - left - 18, height))
             style(axes[-1], WIDE, PAPER)
     return figure, axes

@@ -35,7 +35,7 @@ class Grouping(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""
-        return [Row(f"partition-{name}", name, kind(name), tier.steps(100, 400)) for name in _TASKS]
+        return [Row(f"partition-{name}", name, kind(name), tier.steps(60, 400)) for name in _TASKS]
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """From one group to one for each tensor, and a tuned uniform rate."""

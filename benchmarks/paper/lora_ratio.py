@@ -73,6 +73,8 @@ class LoraRatio(Experiment):
         axis.axvline(1, color=PAPER.muted, lw=0.8)
         axis.axvline(16, color=PAPER.series[1], lw=0.8)
         axis.set_xscale("log")
+        for formatted in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+            formatted(lambda value, _: f"{value:g}")
         axis.set_yticks(range(len(found)), [f"{row.label}: {arm.label}" for row, arm, _ in found])
         axis.set_ylim(len(found) - 0.5, -0.5)
         figures.title(axis, "rate of B over rate of A; LoRA+ sets 16")

@@ -28,7 +28,7 @@ class Phi(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks with six groups."""
-        return [Row(name, name, kind(name), tier.steps(100, 400)) for name in _TASKS]
+        return [Row(name, name, kind(name), tier.steps(60, 400)) for name in _TASKS]
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """Three periods of each rule, and ours at its default budget."""

@@ -32,7 +32,7 @@ class Ratios(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""
-        return [Row(name, name, kind(name), tier.steps(100, 400)) for name in _TASKS]
+        return [Row(name, name, kind(name), tier.steps(60, 400)) for name in _TASKS]
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """The uniform rate, the factors, the paper's rule and ours."""

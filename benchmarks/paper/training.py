@@ -25,8 +25,8 @@ class Training(MethodComparison):
         """CIFAR-10 and Shakespeare."""
         resnet, gpt = kind("cifar10-resnet"), kind("shakespeare-gpt")
         return [
-            Row("cifar10-resnet", "CIFAR-10, ResNet", resnet, tier.steps(100, 400), "momentum"),
-            Row("shakespeare-gpt", "Shakespeare, GPT", gpt, tier.steps(120, 400)),
+            Row("cifar10-resnet", "CIFAR-10, ResNet", resnet, tier.steps(60, 400), "momentum"),
+            Row("shakespeare-gpt", "Shakespeare, GPT", gpt, tier.steps(80, 400)),
         ]
 
     def arms(self, row: Row) -> Sequence[Arm]:

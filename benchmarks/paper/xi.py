@@ -20,6 +20,7 @@ from benchmarks.runner import Search, each
 from hidlr import plans
 from hidlr.engines import Measure, StepView
 from hidlr.fit import QuadraticFit, fit_diagonal
+from hidlr.reports.axes import log_ticks
 from hidlr.reports.theme import PAPER
 from hidlr.workloads.base import Workload
 
@@ -117,7 +118,7 @@ class Xi(Experiment):
 
     def draw(self, runs: Runs) -> "Figure":
         """The fit's optimum over the group's own, a column of marks for each way."""
-        figure, axes = figures.grid(len(_TASKS), 2, height=240, left=60)
+        figure, axes = figures.grid(len(_TASKS), 2, height=240, left=60, below=80)
         for axis, task in zip(axes, _TASKS, strict=True):
             for place, way in enumerate(_WAYS):
                 own = [row for row in _rows(runs, task) if (row["kind"], row["size"]) == (way.kind, way.size)]
@@ -128,7 +129,7 @@ class Xi(Experiment):
                     axis.plot([place, place], [low, high], color=color, lw=2)
                     axis.plot([place], [middle], "o", color=color, ms=6)
             axis.axhline(1, color=PAPER.muted, lw=0.8)
-            axis.set_yscale("log")
+            log_ticks(axis, 1e-3, 30)
             axis.set_xticks(range(len(_WAYS)), [way.label for way in _WAYS], rotation=35, fontsize=9, ha="right")
             figures.title(axis, task, "", "optimum over the group's own" if task == "digits-vit" else "")
         return figure

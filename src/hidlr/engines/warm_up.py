@@ -45,7 +45,8 @@ class WarmUp:
     age = 0.05  # of the trailing average of the parameters, share of the run
     longest = 0.5  # share of the run
     steepest = 1.3  # rise at a probe, where there are enough of them
-    steepest_sure = 1.5  # the same while the minimum lies ahead
+    rise_sure = 1.06  # of the scale in a step while the minimum lies ahead, where few probes keep it below `rise`
+    steepest_sure = 1.5  # and at a probe
     found = 0.7  # xi below which the climb has arrived, once the loss has come down
     steepest_found = 1.1  # rise at a probe from then on; what noise asks for is not followed far
     highest = 2.0  # rise at a probe, however few there are
@@ -136,13 +137,13 @@ class WarmUp:
         xi = max(down, 0.0) / bend if bend > 0 else math.inf
         self._found = self._found or (xi < self.found and not seen and not stuck)
         steepest = min(self._rise, self.steepest_found) if self._found else self._rise
-        wanted = (self.own_gain if seen else self.gain) * xi
-        wanted **= self.damping if wanted > 1 else self.damping_down
+        asked = (self.own_gain if seen else self.gain) * xi
+        wanted = math.pow(asked, self.damping if asked > 1 else self.damping_down)
         # One probe alone may be of a start like no other step, and a way without end says nothing of how far.
         ahead = min(xi, slope / curvature) if curvature > 0 and not (first or seen or self._found) else 0.0
         if ahead > 1:
             wanted *= ahead**self.sure
-            steepest = max(steepest, self.steepest_sure)
+            steepest = max(steepest, min(self.rise_sure**self._beat, self.steepest_sure))
         if stuck and (view.momentum == 0 or view.build_up > 1):
             wanted = max(wanted, self._rise)
         highest = 1.0 if raised else min(steepest, self._limit / _scale(view))
