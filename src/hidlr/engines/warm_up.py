@@ -38,17 +38,11 @@ class WarmUp:
     fall = 0.8  # of the scale at a probe, at most; explosions are the guard's
     gain = 2.6  # 2 balances; a little more, since the decay is still to come
     own_gain = 1.1  # where there is nothing to look back at: the step's own minimum, on its own batch
-    damping = 0.3  # power of a rise asked for that is done at a probe: what is measured lags behind
-    damping_down = 0.4  # and of a fall: rates that are too high do harm meanwhile
-    sure = 0.5  # power of xi added to a rise while both the last way and their average end before their minimum
+    damping = 0.3  # power of what is asked for that is done at a probe: what is measured lags behind
     decay = 0.5  # of the averages of slope and curvature, per probe
     age = 0.05  # of the trailing average of the parameters, share of the run
     longest = 0.5  # share of the run
     steepest = 1.3  # rise at a probe, where there are enough of them
-    rise_sure = 1.06  # of the scale in a step while the minimum lies ahead, where few probes keep it below `rise`
-    steepest_sure = 1.5  # and at a probe
-    found = 0.7  # xi below which the climb has arrived, once the loss has come down
-    steepest_found = 1.1  # rise at a probe from then on; what noise asks for is not followed far
     highest = 2.0  # rise at a probe, however few there are
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
     back_off = 0.5  # of the rates at which the loss exploded: no climb goes beyond
@@ -63,7 +57,6 @@ class WarmUp:
         self._rise = 1.0  # of the scale at a probe, at most
         self._factor = 1.0  # of the schedule, at the last probe
         self._limit = math.inf  # of the tuned rates' scale
-        self._found = False
         self._over = False
 
     @property
@@ -128,25 +121,16 @@ class WarmUp:
         self._factor = view.factor
         if not 30 * view.noise < size < math.inf:
             return 1.0  # nothing to be seen: hold
-        first = not self._way.slope.weight
         self._way.add(slope / size, curvature / size)
         down, bend = self._way.slope.value, self._way.curvature.value
         if down <= 0 and bend <= 0:
             return 1.0  # uphill from a summit: no parabola to go by
         # Uphill from the average on, it is the lower point by far; downhill ever steeper, there is no end yet.
         xi = max(down, 0.0) / bend if bend > 0 else math.inf
-        self._found = self._found or (xi < self.found and not seen and not stuck)
-        steepest = min(self._rise, self.steepest_found) if self._found else self._rise
-        asked = (self.own_gain if seen else self.gain) * xi
-        wanted = math.pow(asked, self.damping if asked > 1 else self.damping_down)
-        # One probe alone may be of a start like no other step, and a way without end says nothing of how far.
-        ahead = min(xi, slope / curvature) if curvature > 0 and not (first or seen or self._found) else 0.0
-        if ahead > 1:
-            wanted *= ahead**self.sure
-            steepest = max(steepest, min(self.rise_sure**self._beat, self.steepest_sure))
+        highest = 1.0 if raised else min(self._rise, self._limit / _scale(view))
+        wanted: float = ((self.own_gain if seen else self.gain) * xi) ** self.damping
         if stuck and (view.momentum == 0 or view.build_up > 1):
             wanted = max(wanted, self._rise)
-        highest = 1.0 if raised else min(steepest, self._limit / _scale(view))
         return max(min(wanted, highest), self.fall)
 
     def exploded(self, view: StepView) -> None:
@@ -163,7 +147,6 @@ class WarmUp:
             "rise": self._rise,
             "factor": self._factor,
             "limit": self._limit if math.isfinite(self._limit) else None,  # JSON has no infinity
-            "found": self._found,
             "over": self._over,
         }
 
@@ -174,7 +157,6 @@ class WarmUp:
         self._rise, self._factor = float(state["rise"]), float(state["factor"])
         self._first, self._last = int(state["first"]), int(state["last"])
         self._beat, self._over = int(state["beat"]), bool(state["over"])
-        self._found = bool(state.get("found", False))  # absent before 0.2
 
 
 def _scale(view: StepView) -> float:
