@@ -17,7 +17,7 @@ _OWN = (
     (r"vit-(?P<part>unseen|all|digits|animals|scratch)", "transfer", "VitTransfer"),
     (r"glue-(?P<task>cola|sst2)-(?P<method>lora|lora_fa|bitfit|prompt|full)", "glue", "glue"),
     (r"shapes-(?P<name>synthetic|housing)", "shapes", "shapes"),
-    (r"partition-(?P<name>digits-vit|shakespeare-gpt)", "partitions", "partitioned"),
+    (r"partition-(?P<name>[\w-]+)", "partitions", "partitioned"),
     (r"e2e-(?P<size>small|large)-(?P<method>full|bitfit|norm|head|adaptive|text)", "e2e", "E2eGpt"),
     (r"real-glue-(?P<task>\w+)-(?P<method>lora|lora_fa|bitfit|prompt|full)", "hub_glue", "HubGlue"),
     (r"real-e2e-(?P<method>lora|full)", "hub_e2e", "HubE2e"),

@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from benchmarks.paper.arms import Arm, Row, ours, reported, uniform, value
 from benchmarks.paper.comparison import MethodComparison
 from benchmarks.paper.experiment import Tier, Verdict, graded
-from benchmarks.paper.finder import kind
 from benchmarks.paper.runs import Runs
+from benchmarks.paper.two_tasks import two_tasks
 from benchmarks.scoring.statistics import compare
 
 __all__ = ["Grouping"]
 
-_TASKS = ("digits-vit", "shakespeare-gpt")
 _ONE = ours("hidlr one group", "all", side="")
 _ROLES = ours("hidlr role", "role")
 _RANDOM = tuple(ours(f"hidlr random {deal}", f"random-{deal}", side="") for deal in (1, 2))
@@ -35,7 +34,7 @@ class Grouping(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""
-        return [Row(f"partition-{name}", name, kind(name), tier.steps(60, 400)) for name in _TASKS]
+        return two_tasks(tier, "partition-")
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """From one group to one for each tensor, and a tuned uniform rate."""

@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from benchmarks.paper.arms import Arm, Row, ours, paper, reported, value
 from benchmarks.paper.comparison import MethodComparison
 from benchmarks.paper.experiment import Tier, Verdict, graded
-from benchmarks.paper.finder import kind
 from benchmarks.paper.runs import Runs
+from benchmarks.paper.two_tasks import two_tasks
 from benchmarks.scoring.statistics import compare
 
 __all__ = ["Phi"]
 
 _PERIODS = (2, 10, 50)
-_TASKS = ("digits-vit", "shakespeare-gpt")
 _PAPER = tuple(paper(f"Hi-DLR, Phi = {every}", "role", options=(("every", every),)) for every in _PERIODS)
 _OURS = tuple(ours(f"hidlr, every {every}", "role", side="", options=(("every", every),)) for every in _PERIODS)
 _DEFAULT = ours("hidlr, as budgeted", "role", side="")
@@ -28,7 +27,7 @@ class Phi(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks with six groups."""
-        return [Row(name, name, kind(name), tier.steps(60, 400)) for name in _TASKS]
+        return two_tasks(tier)
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """Three periods of each rule, and ours at its default budget."""

@@ -6,14 +6,13 @@ from dataclasses import replace
 from benchmarks.paper.arms import Arm, Row, ours, paper, reported, search, uniform
 from benchmarks.paper.comparison import MethodComparison
 from benchmarks.paper.experiment import Tier
-from benchmarks.paper.finder import kind
 from benchmarks.paper.runs import TUNING, Runs
+from benchmarks.paper.two_tasks import two_tasks
 from benchmarks.run import Result
 from benchmarks.runner import Search, Steps
 
 __all__ = ["Ratios"]
 
-_TASKS = ("digits-vit", "shakespeare-gpt")
 _FACTORS = (4.0, 0.25)
 _UNIFORM = uniform("linear", (1e-3, 3e-3, 1e-2), "linear", groups="role")
 _FIXED = Arm("fixed factors, by grid", "baseline", "uniform", _UNIFORM.rates, warmup=_UNIFORM.warmup, groups="role")
@@ -32,7 +31,7 @@ class Ratios(MethodComparison):
 
     def rows(self, tier: Tier) -> Sequence[Row]:
         """Two tasks."""
-        return [Row(name, name, kind(name), tier.steps(60, 400)) for name in _TASKS]
+        return two_tasks(tier)
 
     def arms(self, row: Row) -> Sequence[Arm]:
         """The uniform rate, the factors, the paper's rule and ours."""

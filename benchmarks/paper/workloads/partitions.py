@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from benchmarks import workloads
+from benchmarks.paper.finder import find
 from hidlr import param_groups
 from hidlr.workloads.base import Workload
 
@@ -30,13 +30,13 @@ def dealt(model: nn.Module, by: str, seed: int) -> Callable[[str, nn.Parameter],
 
 
 def partitioned(name: str, data: Path | None = None) -> Workload:
-    """A workload of the benchmark with the groupings "random-1" to "random-3", dealt out from its roles.
+    """A workload with the groupings "random-1" to "random-3", dealt out from its roles.
 
     Args:
         name: its name.
         data: the data folder.
     """
-    workload = workloads.get(name, data)
+    workload = find(name, data)
     model = workload.build(0)
     deals = {f"random-{seed}": dealt(model, "role", seed) for seed in (1, 2, 3)}
     workload.groupings = {**workload.groupings, **deals}
