@@ -88,6 +88,9 @@ class MethodComparison(Experiment):
             f"ahead of the best baseline on {len(ahead)} of {len(found)} tasks, intervals apart on {len(apart)}; "
             f"paired over seeds: {wins} wins, {len(found) - wins - losses} ties, {losses} losses"
         )
+        expected = len(self._expected(runs))
+        if len(found) < expected:
+            measured += f"; {expected - len(found)} of {expected} tasks not run yet"
         if self.on_par:
             # Few seeds lose nothing significantly: half of the means must be ahead as well.
             return graded(losses == 0 and 2 * len(ahead) >= len(found), losses == 0, measured)
@@ -115,7 +118,12 @@ class MethodComparison(Experiment):
         return [(arm, self.found(row, arm, runs)) for arm in self.arms(row)]
 
     def _rows(self, runs: Runs) -> list[Row]:
+        return [row for row in self._expected(runs) if any(results for _, results in self._arms(row, runs))]
+
+    def _expected(self, runs: Runs) -> Sequence[Row]:
         from benchmarks.paper.registry import TIERS
+
+        return self.rows(TIERS[runs.tier])
 
         rows = self.rows(TIERS[runs.tier])
         return [row for row in rows if any(self.found(row, arm, runs) for arm in self.arms(row))]
