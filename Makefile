@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constr
 CHROMIUM := (for name in chromium chromium-browser google-chrome chrome; do command -v $$name && exit; done; exit 1) >/dev/null
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadscope
 
-.PHONY: demo test test-slow test-all lint types layers docs check bench tables clean
+.PHONY: demo test test-slow test-all lint types layers docs check bench paper-quick tables clean
 
 demo: $(VENV)/.demo
 	$(BIN)/hidlr train digits --compare
@@ -46,6 +46,11 @@ docs: $(VENV)/.dev
 bench: $(VENV)/.test
 	$(BIN)/python -m benchmarks.overhead
 	$(BIN)/python -m benchmarks run --tier quick
+
+# The paper's experiments at small size: under 20 minutes of two cores; prints claims and verdicts.
+paper-quick: $(VENV)/.test
+	$(BIN)/python -m benchmarks paper all --quick --processes 2 --draw docs/paper/images
+	$(BIN)/python -m benchmarks.tables
 
 tables: $(VENV)/.test
 	$(BIN)/python -m benchmarks.tables

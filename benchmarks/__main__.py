@@ -1,4 +1,4 @@
-"""`python -m benchmarks run|score|table`."""
+"""`python -m benchmarks run|score|table|paper`."""
 
 import sys
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ commands:
   run     do the runs that have no result yet
   score   print a line for each target: exit code 0 only if all are met
   table   print tables in Markdown
+  paper   the experiments of arXiv 2501.06954, one by one
 
 examples:
   python -m benchmarks run --tier quick                        hidlr alone against stored references (minutes)
@@ -20,6 +21,7 @@ examples:
   python -m benchmarks run --stage hidlr --stale               after a change of the engine
   python -m benchmarks score -v
   python -m benchmarks table pairs
+  python -m benchmarks paper --list
 
 Each command has --help. The other benchmarks are modules: python -m benchmarks.overhead, .estimators.
 """
@@ -38,8 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if command in ("-h", "--help"):
         print(_HELP, end="")
         return 0
-    if command not in ("run", "score", "table"):
-        print(f"python -m benchmarks: unknown command {command!r}: there are run, score and table", file=sys.stderr)
+    if command not in ("run", "score", "table", "paper"):
+        print(f"python -m benchmarks: unknown command {command!r}: there are run, score, table, paper", file=sys.stderr)
         return 2
     from hidlr.errors import HidlrError
 
@@ -48,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             from benchmarks.command import run
 
             return run(rest)
+        if command == "paper":
+            from benchmarks.paper.command import paper
+
+            return paper(rest)
         from benchmarks.scoring import cli
 
         return cli.score(rest) if command == "score" else cli.table(rest)

@@ -23,10 +23,11 @@ from benchmarks import (
     scaling,
 )
 from benchmarks.influence import report as influence_report
+from benchmarks.paper import pages as paper_pages
 
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
-PAGES = ("README.md", "docs/*.md")
+PAGES = ("README.md", "docs/*.md", "docs/paper/*.md")
 
 
 def overhead() -> str:
@@ -147,6 +148,7 @@ TABLES: dict[str, Callable[[], str]] = {
     **matrix.TABLES,
     **integrations_report.TABLES,
     **influence_report.TABLES,
+    **paper_pages.TABLES,
 }
 
 

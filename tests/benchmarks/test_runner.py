@@ -175,7 +175,7 @@ class TestCommand:
         assert main(["--help"]) == 0
         assert "examples:" in capsys.readouterr().out
         assert main(["rnu"]) == 2
-        assert "there are run, score and table" in capsys.readouterr().err
+        assert "there are run, score, table, paper" in capsys.readouterr().err
         assert main(["run", "--help"]) == 0
         assert "--tier quick" in capsys.readouterr().out
         assert main(["run", "--workload", "nothing"]) == 1
