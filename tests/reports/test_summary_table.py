@@ -26,7 +26,7 @@ def test_rows_follow_the_rates_and_hold_means() -> None:
     b, a = made.rows
     assert (b.name, b.size, b.start, b.slope, b.ppi, b.measured) == ("b", None, None, None, None, 0)
     assert (a.rate, a.start, a.slope, a.curvature, a.measured, a.refused) == (3.0, 1.0, 3.0, 2.0, 2, 1)
-    assert a.ppi == pytest.approx(3.0**2 / (2.0 * 4))
+    assert a.ppi == pytest.approx(3.0**2 / (math.sqrt(1.0 * 3.0) * 4))  # the curvatures' geometric mean
     assert (made.probes, made.forwards) == (3, 5)
 
 

@@ -89,11 +89,12 @@ def styles(rates: Mapping[str, float]) -> dict[str, int | None]:
 def influence_over_time(group: GroupSeries) -> Floats:
     """Influence per parameter after each accepted measurement: running mean slope squared over mean curvature.
 
-    Negative or zero means give nan.
+    The curvatures' mean is the geometric one, as in `Influence`. A mean slope that is not positive gives nan, and so
+    does a curvature.
     """
     counts = np.arange(1, len(group.slopes) + 1)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-        slopes, curvatures = np.cumsum(group.slopes) / counts, np.cumsum(group.curvatures) / counts
+        slopes, curvatures = np.cumsum(group.slopes) / counts, np.exp(np.cumsum(np.log(group.curvatures)) / counts)
         found: Floats = slopes * (slopes / curvatures) / max(group.size, 1)
     found[~((slopes > 0) & (curvatures > 0))] = math.nan
     return found
