@@ -10,12 +10,12 @@ import numpy as np
 
 from benchmarks.paper import figures
 from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
-from benchmarks.paper.lines import Line, Watching, line, with_engine
+from benchmarks.paper.lines import Line, line
+from benchmarks.paper.looking import trainings, watch
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
-from benchmarks.paper.walk import walk
 from benchmarks.run import RunConfig
-from benchmarks.runner import Search, each
+from benchmarks.runner import Search
 from hidlr.engines import Measure, StepView
 from hidlr.reports.theme import PAPER
 from hidlr.workloads.base import Workload
@@ -40,20 +40,12 @@ class Figure1(Experiment):
 
     def searches(self, tier: Tier) -> list[Search]:
         """One training per task and seed, at a fixed rate with linear decay."""
-        found = []
-        for name, (rate, quick, full) in _TASKS.items():
-            workload = f"{name}@{tier.steps(quick, full)}"
-            configs = [RunConfig(workload, "adamw", "uniform", seed, rate, groups="role") for seed in tier.seeds]
-            found.append(Search(f"{self.name} {name}", configs[0].pair, each(configs), len(configs)))
-        return found
+        return trainings(self.name, _TASKS, tier)
 
     def measure(self, config: RunConfig, workload: Workload) -> dict[str, Any]:
         """Every group's line at five moments."""
         rows: list[dict[str, Any]] = []
-        engine = Watching(moments(workload.defaults.steps), partial(_look, rows))
-        last = 0
-        for moment in walk(config, workload, lambda c, w: with_engine(c, w, lambda names: engine)):
-            last = moment.step
+        last = watch(config, workload, moments(workload.defaults.steps), partial(_look, rows))
         return {"steps": last, "measured": {"lines": rows}}
 
     def table(self, runs: Runs) -> str:

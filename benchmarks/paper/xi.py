@@ -11,12 +11,11 @@ import torch
 
 from benchmarks.paper import figures
 from benchmarks.paper.experiment import Experiment, Tier, Verdict, graded
-from benchmarks.paper.lines import Watching, with_engine
+from benchmarks.paper.looking import trainings, watch
 from benchmarks.paper.markdown import table
 from benchmarks.paper.runs import Runs
-from benchmarks.paper.walk import walk
 from benchmarks.run import RunConfig
-from benchmarks.runner import Search, each
+from benchmarks.runner import Search
 from hidlr import plans
 from hidlr.engines import Measure, StepView
 from hidlr.fit import QuadraticFit, fit_diagonal
@@ -60,21 +59,13 @@ class Xi(Experiment):
 
     def searches(self, tier: Tier) -> list[Search]:
         """One training per task and seed, at a fixed rate with linear decay."""
-        found = []
-        for name, (rate, quick, full) in _TASKS.items():
-            workload = f"{name}@{tier.steps(quick, full)}"
-            configs = [RunConfig(workload, "adamw", "uniform", seed, rate, groups="role") for seed in tier.seeds]
-            found.append(Search(f"{self.name} {name}", configs[0].pair, each(configs), len(configs)))
-        return found
+        return trainings(self.name, _TASKS, tier)
 
     def measure(self, config: RunConfig, workload: Workload) -> dict[str, Any]:
         """At three moments: each way of drawing, several times, beside each group's own central difference."""
         steps = workload.defaults.steps
         rows: list[dict[str, Any]] = []
-        engine = Watching([1, steps // 3, 2 * steps // 3], partial(_look, rows, config.seed))
-        last = 0
-        for moment in walk(config, workload, lambda c, w: with_engine(c, w, lambda names: engine)):
-            last = moment.step
+        last = watch(config, workload, [1, steps // 3, 2 * steps // 3], partial(_look, rows, config.seed))
         return {"steps": last, "measured": {"fits": rows}}
 
     def table(self, runs: Runs) -> str:
