@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import hidlr
-from support.models import TASKS, mlp
+from support.models import TASKS, mlp, trained
 from support.quadratic import quadratic
 from support.traces import Trace
 
@@ -76,29 +76,12 @@ def test_the_run_is_the_optimizers_own():
         optimizer.step()
 
 
-class Noisy(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.norm = nn.Linear(5, 8), nn.BatchNorm1d(8)
-        self.drop, self.head = nn.Dropout(0.3), nn.Linear(8, 2)
-
-    def forward(self, x):
-        return self.head(self.drop(torch.relu(self.norm(self.first(x)))))
-
-
-def trained():
-    model = Noisy()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
-    x, y = torch.randn(16, 5), torch.randint(2, (16,))
-    for _ in range(3):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-    return model, optimizer, lambda: nn.functional.cross_entropy(model(x), y)
+def adamw(model):
+    return torch.optim.AdamW(model.parameters(), lr=1e-3)
 
 
 def test_no_trace_is_left():
-    model, optimizer, closure = trained()
+    model, optimizer, closure = trained(adamw)
     model.norm.eval()
     before = Trace(model, optimizer)
     found = hidlr.measure_influence(model, [closure, closure], optimizer=optimizer, steps=5, by="tensor")
@@ -107,7 +90,7 @@ def test_no_trace_is_left():
 
 
 def test_no_trace_is_left_by_a_closure_that_raises():
-    model, optimizer, closure = trained()
+    model, optimizer, closure = trained(adamw)
     calls = []
 
     def failing():

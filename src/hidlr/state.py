@@ -13,7 +13,7 @@ from hidlr.shards import laid_out, whole
 
 __all__ = ["TunerState", "loaded_trail", "saved_trail"]
 
-_VERSION = 2
+_VERSION = 3
 
 
 @dataclass(frozen=True)

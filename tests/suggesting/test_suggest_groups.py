@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import hidlr
-from support.models import mlp
+from support.models import mlp, trained
 from support.quadratic import Quadratic
 from support.traces import Trace
 
@@ -128,29 +128,8 @@ def test_a_group_that_stands_still_keeps_to_itself():
     assert "1 too noisy to tell" in str(found)
 
 
-class Noisy(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first, self.norm = nn.Linear(5, 8), nn.BatchNorm1d(8)
-        self.drop, self.head = nn.Dropout(0.3), nn.Linear(8, 2)
-
-    def forward(self, x):
-        return self.head(self.drop(torch.relu(self.norm(self.first(x)))))
-
-
-def trained():
-    model = Noisy()
-    optimizer = decayed(model)
-    x, y = torch.randn(32, 5), torch.randint(2, (32,))
-    for _ in range(3):
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(model(x), y).backward()
-        optimizer.step()
-    return model, optimizer, lambda: nn.functional.cross_entropy(model(x), y)
-
-
 def test_no_trace_is_left():
-    model, optimizer, closure = trained()
+    model, optimizer, closure = trained(decayed)
     model.norm.eval()
     before = Trace(model, optimizer)
     found = hidlr.suggest_groups(model, [closure, closure], optimizer, by="tensor")
@@ -159,7 +138,7 @@ def test_no_trace_is_left():
 
 
 def test_no_trace_is_left_by_a_closure_that_raises():
-    model, optimizer, closure = trained()
+    model, optimizer, closure = trained(decayed)
     calls = []
 
     def failing():

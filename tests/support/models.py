@@ -113,3 +113,33 @@ def _task(model: nn.Module, x: Tensor, y: Tensor, groups: dict[str, list[nn.Para
 
 
 TASKS = {"mlp": mlp, "transformer": transformer, "convnet": convnet}
+
+
+class Noisy(nn.Module):
+    """Everything that leaves a trace: batch statistics, random masks, gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(5, 8), nn.BatchNorm1d(8)
+        self.drop, self.head = nn.Dropout(0.3), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.drop(torch.relu(self.norm(self.first(x)))))
+
+
+def trained(
+    optimizer_of: Callable[[nn.Module], torch.optim.Optimizer],
+) -> tuple[Noisy, torch.optim.Optimizer, Callable[[], Tensor]]:
+    """A noisy model after three steps, its optimizer, and the loss of its batch."""
+    model = Noisy()
+    optimizer = optimizer_of(model)
+    x, y = torch.randn(32, 5), torch.randint(2, (32,))
+
+    def loss() -> Tensor:
+        return F.cross_entropy(model(x), y)
+
+    for _ in range(3):
+        optimizer.zero_grad()
+        loss().backward()
+        optimizer.step()
+    return model, optimizer, loss

@@ -32,7 +32,8 @@ class GroupRow:
         start: the rate before the first probe (units of ``lr``); None before any.
         slope: mean b_k of the accepted measurements (loss / lr); None without one.
         curvature: mean A_kk of the accepted measurements (loss / lr^2); None without one.
-        ppi: per-parameter influence (loss per parameter); None without a convex mean.
+        ppi: per-parameter influence (loss per parameter), with the curvatures' geometric mean, as `Influence` takes it;
+            None without a convex measurement.
         measured: accepted measurements.
         refused: refused measurements.
     """
