@@ -88,7 +88,9 @@ def test_slope_and_curvature_of_the_way(clip):
     class Fitting(Looking):
         def decide(self, view, measure):
             if view.back is not None:
-                self.seen.append(_way(view.back, view.base, trust_slope=clip is None))
+                self.seen.append(
+                    _way(view.back, view.base, view.back.measure(0.0) - view.base, trust_slope=clip is None)
+                )
             return Decision(view.rates, "test")
 
     engine = Fitting(2, at={0, 3})

@@ -45,10 +45,7 @@ def by_place(keep: Callable[[str, str], bool], name: str, model: nn.Module, seed
 
 def lora(ratio: float, name: str, model: nn.Module, seed: int) -> Groups:
     """LoRA r=8 on query and value; LoRA+ gives B a rate ratio times higher (arXiv 2402.12354)."""
-    import peft
-
-    torch.manual_seed(seed)
-    peft.inject_adapter_in_model(peft.LoraConfig(r=8, lora_alpha=16, target_modules=["query", "value"]), model)
+    inject_lora(model, ["query", "value"], seed)
     for parameter in model.classifier.parameters():
         parameter.requires_grad_(True)
     b = [p for own, p in model.named_parameters() if "lora_B" in own]
@@ -83,6 +80,47 @@ def transferred(name: str, model: nn.Module, seed: int) -> Selection:
     found = measured(name.replace("minilm-", "minilm-2-"), seed)
     # A tensor of the small model stands for three of the large one's.
     return select(found, budget=share / 3, always=["classifier.*"]).transfer(model)
+
+
+@cache
+def measured_parts(name: str, seed: int) -> Influence:
+    """Influence of every bias, norm and LoRA pair, once a head has settled."""
+    workload = task(name)
+    model = workload.build(seed)
+    settle(workload, model, seed)
+    groups = parts(model, seed)
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, weight_decay=0.01)
+    return measure_influence(model, closures(workload, model, 500 + seed, 24), optimizer=optimizer, probes=3)
+
+
+def parts(model: nn.Module, seed: int) -> Groups:
+    """Adds LoRA r=8 to every linear layer of the encoder; a group for each pair of factors, bias and norm."""
+    everything = located(model)
+    inject_lora(model, ["query", "key", "value", "dense"], seed)
+    groups: dict[str, list[nn.Parameter]] = {}
+    for own, parameter in model.named_parameters():
+        name = own.replace("base_layer.", "")
+        layer, adapter, _ = own.partition(".lora_")
+        role = everything[name].place.role if name in everything else ""
+        if adapter or own.endswith("bias") or role in ("head", "norm"):
+            parameter.requires_grad_(True)
+            groups.setdefault(f"{layer}.lora" if adapter else name, []).append(parameter)
+    return [{"name": own, "params": parameters} for own, parameters in groups.items()]
+
+
+def by_influence_of_parts(name: str, model: nn.Module, seed: int) -> Selection:
+    """Known methods as candidates: what BitFit, LayerNorm tuning and LoRA train, layer by layer."""
+    budget = int(BUDGET * sum(p.numel() for p in model.parameters()))
+    parts(model, seed)
+    return select(measured_parts(name, seed), budget=budget, always=["classifier.*"])
+
+
+def inject_lora(model: nn.Module, targets: list[str], seed: int) -> None:
+    """LoRA r=8, its factors drawn by the seed."""
+    import peft
+
+    torch.manual_seed(seed)
+    peft.inject_adapter_in_model(peft.LoraConfig(r=8, lora_alpha=16, target_modules=targets), model)
 
 
 def at_random(name: str, model: nn.Module, seed: int) -> Selection:
@@ -121,9 +159,10 @@ METHODS: dict[str, tuple[str, Callable[[str, nn.Module, int], Groups]]] = {
     "random": ("part", partial(chosen, at_random)),
     "gradient norm": ("part", partial(chosen, by_gradient)),
     "hidlr": ("part", partial(chosen, by_influence)),
+    "hidlr, parts": ("part", partial(chosen, by_influence_of_parts)),
     "transferred": ("part", partial(chosen, transferred)),
 }
-OURS = ("hidlr", "transferred")
+OURS = ("hidlr", "hidlr, parts", "transferred")
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:

@@ -46,6 +46,11 @@ class Displacement:
                     self._gradients[parameter] = grad.detach().clone()
 
     @property
+    def parameters(self) -> list[list[Tensor]]:
+        """The parameters of each group, each once."""
+        return self._parameters
+
+    @property
     def gradients_written(self) -> bool:
         """Whether a gradient was written to, or replaced, since this was constructed."""
         return any(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import Optimizer
 
-from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of, writes_gradients
+from hidlr.compatibility import check_dense, check_groups, check_optimizer, momentum_of, unwrapped, writes_gradients
 from hidlr.displacement import Displacement, Trail
 from hidlr.engines import Calibrated, Decision, Engine, Estimator, LookBack, Paper, RandomEstimator, StepView
 from hidlr.errors import HidlrWarning, InputError, StateError
@@ -262,17 +262,37 @@ class HiDLR:
         with Probe(displacement, closure, parameters, self._modules, self._ranks) as probe:
             base = self._measure_base(probe)
             view = self._view(step, base, probe)
-            if math.isfinite(base):
+            if math.isfinite(base) or view.back is not None:
                 decision = self._engine.decide(view, probe.measure)
-                self._trail = self._followed(displacement, step)
             else:
                 decision = Decision(view.rates, "refused", note=f"the loss is {base}")
             ratios = _ratios(decision.rates, view.rates)
-            displacement.place(ratios)
+            if decision.returns and self._back is not None:
+                self._trail = self._back[0]
+                displacement.place_back(self._trail, 0.0)
+            else:
+                self._trail = self._followed(displacement, step) if math.isfinite(base) else None
+                displacement.place(ratios)
+        if decision.forgets:
+            self._start_anew(displacement.parameters)
+            self._warn(
+                "explosion",
+                "the loss exploded: parameters are back at their average over the last steps, the optimizer begins "
+                "anew, and rates are halved (phase 'guard' in the history). Training goes on.",
+            )
         self._engine.spend(step, len(probe.points) + probe.looks_back)
         self._apply(ratios)
         self._watch(base)
         return _record(view, decision, ratios, probe, time.perf_counter() - started)
+
+    def _start_anew(self, groups: Sequence[Sequence[Tensor]]) -> None:
+        """Forget what an explosion left in the optimizer's averages and in BatchNorm's."""
+        for parameter in (parameter for group in groups for parameter in group):
+            unwrapped(self._optimizer).state.pop(parameter, None)
+        for module in self._modules:
+            reset = getattr(module, "reset_running_stats", None)
+            if callable(reset) and not all(bool(own.isfinite().all()) for own in module.buffers(recurse=False)):
+                reset()
 
     def _followed(self, displacement: Displacement, step: int) -> Trail | None:
         weight = self._engine.looks_back

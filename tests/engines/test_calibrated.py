@@ -282,14 +282,14 @@ def test_a_late_measurement_moves_a_rate_little():
     assert max(beside) > 1.01
 
 
-@pytest.mark.parametrize("splits", [{1}, {4}, {12}, {35}, set(range(1, 70))], ids=["1", "4", "12", "35", "every"])
+@pytest.mark.parametrize("splits", [{1}, {4}, {12}, {35}, set(range(1, 80))], ids=["1", "4", "12", "35", "every"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_its_state_continues_bit_for_bit(name, splits):
     def run(splits):
         model = quadratic((3, 2, 4))
         optimizer = OPTIMIZERS[name](model.groups(1e-4))
         tuner = hidlr.HiDLR(optimizer, total_steps=120, overhead=0.5)
-        for index in range(70):
+        for index in range(80):
             if index in splits:
                 state = copy.deepcopy((optimizer.state_dict(), tuner.state_dict()))
                 model = copy.deepcopy(model)

@@ -155,12 +155,26 @@ def test_no_climb_goes_back_to_where_the_loss_exploded():
     warm_up = begun()
     warm_up.exploded(view_at(2, 0.1))
     rate = 0.01
+    rates = []
     for step in range(4, 100, 2):
-        rate *= warm_up.follow(view_at(step, rate), 1.0, 0.1)
-    assert rate == pytest.approx(WarmUp.back_off * 0.1)
+        # Half way to where nothing lies ahead: no reason to try again.
+        rate *= warm_up.follow(view_at(step, rate), 1.0, 1.0)
+        rates.append(rate)
+    assert [max(rates), rates[-1]] == pytest.approx([WarmUp.back_off * 0.1] * 2)
     restored = begun()
     restored.load_state_dict(json.loads(json.dumps(warm_up.state_dict())))
-    assert restored.follow(view_at(100, rate), 1.0, 0.1) == pytest.approx(1.0)
+    assert restored.follow(view_at(100, rate), 1.0, 1.0) == pytest.approx(1.0)
+
+
+def test_the_limit_of_an_explosion_rises_slowly_while_the_minimum_lies_ahead():
+    warm_up = begun()
+    warm_up.exploded(view_at(2, 0.1))
+    rate = limit = WarmUp.back_off * 0.1
+    for step in range(4, 40, 2):
+        rate *= warm_up.follow(view_at(step, rate), 1.0, 0.1)
+        limit *= WarmUp.relax
+        assert rate < limit * 1.0001
+    assert rate > 2 * WarmUp.back_off * 0.1
 
 
 def test_parabolas_without_a_minimum_ahead():

@@ -55,17 +55,20 @@ class Calibrated:
         self._turn = 0
         self._latest = 0
         self._tried = False
+        self._anew = False
         self._trust_slopes = True
 
     @property
     def looks_back(self) -> float:
-        """As long as the common scale moves."""
-        return self._warm_up.weight(self._latest) if self._warm_up.under_way else 0.0
+        """As long as the common scale moves, and a little longer: what it ended with may be too high."""
+        return self._warm_up.weight(self._latest) if self._warm_up.watched(self._latest) else 0.0
 
     # -- when -----------------------------------------------------------------------------------
 
     def due(self, step: int) -> bool:
         """The first step, again as the budget allows until calibrated; in the warm-up by its own beat."""
+        if self._anew:
+            return True
         if self._warm_up.under_way:
             return self._warm_up.due(step)
         return not self._tried or self._budget.due(step)
@@ -79,20 +82,29 @@ class Calibrated:
     def decide(self, view: StepView, measure: Measure) -> Decision:
         """Calibrate, climb, or adapt one group's ratio, by the stage of the run."""
         self._latest = view.step
+        average = math.nan if view.back is None else view.back.measure(0.0)
+        if self._guard.lost(view.base, average):
+            return self._go_back(view, average)
+        if not math.isfinite(view.base):
+            return Decision(view.rates, "refused", note=f"the loss is {view.base}")
         if not bool(view.moving.any()):
             return Decision(view.rates, "idle", note="nothing moved")
         if not self._warm_up.begun:
             return self._calibrate(view, measure)
+        if self._anew:
+            return self._shorten(view, measure)
         shorter = self._guard.watch(view.base)
         if shorter < 1:
             self._warm_up.exploded(view)
             return Decision(view.rates * shorter, "guard", note="the loss has lost its descent: every rate halved")
         if self._warm_up.under_way:
-            return self._climb(view, measure)
+            self._warm_up.compare(view, average)
+            return self._climb(view, measure, average - view.base)
         return self._adapt(view, measure)
 
     def _calibrate(self, view: StepView, measure: Measure) -> Decision:
         self._tried = True
+        self._guard.watch(view.base)
         used = 2  # the base, and its repetition
 
         def counted(points: Sequence[plans.Point]) -> list[float]:
@@ -111,18 +123,42 @@ class Calibrated:
             for k in order[: self._affordable()]
             if bool(view.moving[k])
         }
-        start = self._warm_up.begin(view, used, per_probe=3 if self._trust_slopes else 5)
+        per_probe = 3 if self._trust_slopes else 5
+        # One more where the own step is measured.
+        start = self._warm_up.begin(view, line.minimum, used, per_probe + (view.momentum == 0))
+        self._warm_up.compare(view, math.nan)
         rates = view.rates * line.minimum * start
         return Decision(torch.where(view.moving, rates * self._tempered(rates, view), rates), "calibrate", findings)
+
+    def _go_back(self, view: StepView, average: float) -> Decision:
+        self._warm_up.exploded(view)
+        # A velocity would lead away again. Averages soon forget, unless what they met was of another size.
+        self._anew = view.build_up > 1 or self._guard.beyond(view.base, average)
+        note = "the loss exploded: back to the average before, every rate halved"
+        return Decision(view.rates * self._guard.factor, "guard", note=note, returns=True, forgets=self._anew)
+
+    def _shorten(self, view: StepView, measure: Measure) -> Decision:
+        """After going back: an optimizer without averages may begin with far longer steps than those it took."""
+        self._anew = False
+        line = search_line(measure, view.moving.double().tolist(), float(view.slopes.nansum()), view.base, view.noise)
+        if line is None:
+            return Decision(view.rates, "calibrate", note="no minimum found along the step")
+        factor = min(1.0, self._warm_up.highest_start * line.minimum / view.build_up)
+        return Decision(view.rates * factor, "calibrate")
 
     def _affordable(self) -> int:
         """Groups to measure at the first step; the rest come in turn."""
         return max(1, min(self.most_first_groups, int(self.first_share * self._budget.total)))
 
-    def _climb(self, view: StepView, measure: Measure) -> Decision:
+    def _climb(self, view: StepView, measure: Measure, decrease: float) -> Decision:
         if view.back is not None:
-            way = _way(view.back, view.base, self._trust_slopes)
+            way = _way(view.back, view.base, decrease, self._trust_slopes)
             factor = self._warm_up.follow(view, *way, stuck=self._guard.stuck)
+            if self._warm_up.exact and view.momentum == 0:
+                # On the same batch the own step's parabola is that of the steps to come: stay within its edge.
+                slope, curvature = self._own_step(view, measure)
+                if curvature > 30 * view.noise:
+                    factor = min(factor, self.edge * max(slope, 0.0) / curvature)
         else:
             # The step moved other parameters than the last probed one did: its own batch is all there is.
             factor = self._warm_up.follow(view, *self._own_step(view, measure), seen=True)
@@ -196,6 +232,7 @@ class Calibrated:
         """Averages, the warm-up's scale and whose turn it is, as plain numbers."""
         return {
             "tried": self._tried,
+            "anew": self._anew,
             "turn": self._turn,
             "trust_slopes": self._trust_slopes,
             "warm_up": self._warm_up.state_dict(),
@@ -207,6 +244,7 @@ class Calibrated:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from `state_dict`."""
         self._tried = bool(state["tried"])
+        self._anew = bool(state["anew"])
         self._turn = int(state["turn"])
         self._trust_slopes = bool(state["trust_slopes"])
         self._warm_up.load_state_dict(state["warm_up"])
@@ -216,9 +254,8 @@ class Calibrated:
         self._budget.load_state_dict(state["budget"])
 
 
-def _way(back: LookBack, base: float, trust_slope: bool) -> tuple[float, float]:
+def _way(back: LookBack, base: float, decrease: float, trust_slope: bool) -> tuple[float, float]:
     """Slope at its beginning and curvature of the way that led here, from losses on the present batch."""
-    decrease = back.measure(0.0) - base
     if trust_slope and math.isfinite(back.slope):
         # decrease = b - A/2 and back.slope = b - A.
         return 2 * decrease - back.slope, 2 * (decrease - back.slope)

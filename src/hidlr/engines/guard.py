@@ -10,7 +10,7 @@ __all__ = ["Guard"]
 
 
 class Guard:
-    """Watches the loss at the base of each probe, and asks for shorter steps when it has lost much of its descent.
+    """Watches the loss at the base of each probe: shorter steps when it has lost much of its descent, back when most.
 
     Parabolas speak of the next step and of its own batch: held rates can sit just beyond the edge of
     stability and diverge slowly, and after an explosion every rate looks like progress. The base is a
@@ -20,7 +20,9 @@ class Guard:
     """
 
     above = 1.1  # times the start; digits climbs out of a plateau 4% above it at good rates
-    lost = 0.3  # of the descent from the start to the best
+    lost_share = 0.3  # of the descent from the start to the best
+    lost_at_once = 0.75  # of the descent from the start to the average, on one batch
+    order = 3.0  # of the start or of the descent: beyond, gradients were of another size, and averages of them remember
     deviations = 4.0  # of the noise between batches; without this, a GRU's batches halved its rates
     factor = 0.5
     most_in_a_row = 6
@@ -36,6 +38,37 @@ class Guard:
         self._jumps = Average(self.decay)  # from one probe's loss to the next
         self._last = self._best = math.inf
         self._in_a_row = self._halvings = 0
+
+    def lost(self, base: float, average: float) -> bool:
+        """Whether the parameters are so much worse than their average that it is better to go back there.
+
+        Args:
+            base: loss at the parameters; may be infinite or nan.
+            average: loss of the same batch at an average of the steps before; nan if there is none.
+
+        Example:
+            >>> guard = Guard()
+            >>> [guard.watch(loss) for loss in (2.0, 1.5, 1.0)]
+            [1.0, 1.0, 1.0]
+            >>> guard.lost(1.1, 0.9), guard.lost(2.0, 0.9), guard.lost(float("inf"), 0.9)
+            (False, True, True)
+        """
+        if not math.isfinite(average):
+            return False
+        allowed = max((self.above - 1) * abs(self._mean), self.lost_at_once * (self._mean - average))
+        if math.isfinite(base) and (base - average <= allowed or self._exhausted):
+            return False
+        self._in_a_row += 1
+        self._halvings += 1
+        return True
+
+    def beyond(self, base: float, average: float) -> bool:
+        """Whether that loss is of another order than all before."""
+        return not base - average <= self.order * max(abs(self._mean), self._mean - average)
+
+    @property
+    def _exhausted(self) -> bool:
+        return self._in_a_row >= self.most_in_a_row or self._halvings >= self.most
 
     def watch(self, base: float) -> float:
         """The factor on all rates that a probe's base loss asks for: 1, or a half.
@@ -61,7 +94,7 @@ class Guard:
             self._settle(base, recent)
             self._in_a_row = 0
             return 1.0
-        if self._in_a_row >= self.most_in_a_row or self._halvings >= self.most or not math.isfinite(recent):
+        if self._exhausted or not math.isfinite(recent):
             return 1.0
         self._in_a_row += 1
         self._halvings += 1
@@ -85,7 +118,7 @@ class Guard:
     def _above_best(self) -> float:
         descent = self._mean - self._best
         return self._best + max(
-            (self.above - 1) * abs(self._mean), self.lost * descent, self.deviations * self._jumps.value
+            (self.above - 1) * abs(self._mean), self.lost_share * descent, self.deviations * self._jumps.value
         )
 
     def state_dict(self) -> dict[str, Any]:

@@ -98,12 +98,16 @@ class Decision:
         phase: what the engine was doing, for the record.
         findings: by index of the group; groups not measured are absent.
         note: why no rate changed; "" if some did.
+        returns: put the parameters back to the beginning of the way looked back on, instead of on this step.
+        forgets: then also drop what the optimizer remembers of them.
     """
 
     rates: Tensor
     phase: str
     findings: Mapping[int, Finding] = field(default_factory=dict)
     note: str = ""
+    returns: bool = False
+    forgets: bool = False
 
 
 class Engine(Protocol):
@@ -120,7 +124,10 @@ class Engine(Protocol):
         """Whether base step ``step`` should be measured."""
 
     def decide(self, view: StepView, measure: Measure) -> Decision:
-        """Measure what the rule needs and say at which rates to place the step."""
+        """Measure what the rule needs and say at which rates to place the step.
+
+        The base loss is finite, unless there is a way to look back on.
+        """
 
     def spend(self, step: int, points: int) -> None:
         """Learn that the probe of ``step`` measured so many points, the base included."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from hidlr.engines.budget import Budget
 from hidlr.engines.protocol import StepView
+from hidlr.engines.same_batch import SameBatch
 from hidlr.engines.smoothing import Parabola
 
 __all__ = ["WarmUp"]
@@ -44,14 +45,22 @@ class WarmUp:
     decay = 0.5  # of the averages of slope and curvature, per probe
     age = 0.05  # of the trailing average of the parameters, share of the run
     longest = 0.5  # share of the run
+    watch = 0.1  # share of the run, after it, in which an explosion can still be undone
     steepest = 1.3  # rise at a probe, where there are enough of them
     rise_sure = 1.06  # of the scale in a step while the minimum lies ahead, where few probes keep it below `rise`
     steepest_sure = 1.5  # and at a probe
     found = 0.7  # xi below which the climb has arrived, once the loss has come down
     steepest_found = 1.1  # rise at a probe from then on; what noise asks for is not followed far
     highest = 2.0  # rise at a probe, however few there are
+    # Where all batches are the same there is no noise to wait out.
+    leap = 0.5  # of the first step's own minimum, where to go once that is known and the minimum lies ahead
+    leap_ball = 0.25  # the same of a heavy ball, whose first swing is a wide one
+    rise_smooth, steepest_smooth = 1.07, 1.5  # rise in a step and at a probe
+    rise_smooth_sure, steepest_smooth_sure = 1.12, 2.0  # the same while the minimum lies ahead
     reach = 30.0  # the climb must be able to cover this factor, whatever the number of probes
-    back_off = 0.5  # of the rates at which the loss exploded: no climb goes beyond
+    back_off = 0.5  # of the rates at which the loss exploded: no climb goes beyond, for now
+    relax = 1.1  # rise of that limit at a probe while the minimum lies ahead, at most
+    relax_power = 0.1  # of xi in it
     share = 0.9  # of the budget that may be gone at its end
 
     def __init__(self, budget: Budget, every: int | None) -> None:
@@ -65,6 +74,8 @@ class WarmUp:
         self._limit = math.inf  # of the tuned rates' scale
         self._found = False
         self._over = False
+        self._same = SameBatch()
+        self._goal = 0.0  # of the tuned rates' scale, if all batches should be the same
 
     @property
     def begun(self) -> bool:
@@ -76,6 +87,15 @@ class WarmUp:
         """Whether the scale still moves."""
         return self.begun and not self._over
 
+    @property
+    def exact(self) -> bool:
+        """Whether all batches were found to be the same."""
+        return self._same.found
+
+    def watched(self, step: int) -> bool:
+        """Whether the average is still needed, to go back to."""
+        return self.begun and step <= self._last + self.watch * self._budget.total_steps
+
     def due(self, step: int) -> bool:
         """On its own beat: every second step, or as rarely as the budget asks."""
         return (step - self._first) % self._beat == 0
@@ -85,11 +105,12 @@ class WarmUp:
         age = min((step - self._first) / 4, self.age * self._budget.total_steps)
         return min(1.0, self._beat / max(age, 1.0))
 
-    def begin(self, view: StepView, used: int = 0, per_probe: int = 3) -> float:
-        """Plan the climb; returns the factor on the rates to start it from.
+    def begin(self, view: StepView, minimum: float = 1.0, used: int = 0, per_probe: int = 3) -> float:
+        """Plan the climb; returns the factor on the rates at the minimum to start it from.
 
         Args:
             view: the calibrated step.
+            minimum: of its loss along the step (units of the step).
             used: points that calibrating took and the budget has not been told of yet.
             per_probe: points of one probe of the climb, the base included.
         """
@@ -103,7 +124,9 @@ class WarmUp:
         # Where there are too few probes to climb so far, start higher.
         start = min(self.start * math.pow(max(needed / self._rise, 1.0), probes), self.highest_start)
         # In a schedule's own warm-up the rates to come start there, and the present ones below.
-        return start / view.build_up * view.factor / view.ahead
+        unit = view.factor / view.ahead / view.build_up
+        self._goal = _scale(view) * minimum * unit * (self.leap if view.build_up == 1 else self.leap_ball)
+        return start * unit
 
     def follow(
         self, view: StepView, slope: float, curvature: float, *, seen: bool = False, stuck: bool = False
@@ -118,6 +141,7 @@ class WarmUp:
             stuck: the loss has not come down since the start. Steps as small as the gradients of a plateau (those
                 of plain descent or a heavy ball) say nothing but noise of it, and climb until they leave it.
         """
+        smooth = self._same.found
         # Gradients shrink tenfold within a few steps of a start: without a size of its own each probe would
         # count for as much as its gradient is large, and the average would speak of the past alone. The size is
         # that of what was measured: the decrease over the way and the slope at its end.
@@ -139,22 +163,37 @@ class WarmUp:
         ahead = min(xi, slope / curvature) if curvature > 0 and not (first or seen) else 0.0
         if ahead > 1:
             self._found = False  # what looked like arriving was a first swing
-        elif xi < self.found and not seen and not stuck:
+        elif xi < self.found and not seen and not stuck and not smooth:
             self._found = True
         steepest = min(self._rise, self.steepest_found) if self._found else self._rise
+        if smooth:
+            steepest = max(steepest, min(self.rise_smooth**self._beat, self.steepest_smooth))
         asked = (self.own_gain if seen else self.gain) * xi
         wanted = math.pow(asked, self.damping if asked > 1 else self.damping_down)
         if ahead > 1:
             wanted *= ahead**self.sure
             steepest = max(steepest, min(self.rise_sure**self._beat, self.steepest_sure))
+            self._limit *= min(ahead**self.relax_power, self.relax)
+            if smooth:
+                steepest = max(steepest, min(self.rise_smooth_sure**self._beat, self.steepest_smooth_sure))
+                if self._goal > _scale(view):
+                    wanted = steepest = self._goal / _scale(view)
+                self._goal = 0.0
         if stuck and (view.momentum == 0 or view.build_up > 1):
             wanted = max(wanted, self._rise)
+        if smooth and self._over:
+            raised = True  # after a fast climb somebody should see where it led
         highest = 1.0 if raised else min(steepest, self._limit / _scale(view))
         return max(min(wanted, highest), self.fall)
 
+    def compare(self, view: StepView, average: float) -> None:
+        """Learn whether other batches have the same loss."""
+        self._same.compare(view.base, average, view.noise, self.weight(view.step) >= 1)
+
     def exploded(self, view: StepView) -> None:
-        """The loss has lost its descent at these rates: climb no more to half of them."""
+        """The loss has lost its descent at these rates: half of them are the limit, which only rises slowly."""
         self._limit = min(self._limit, self.back_off * _scale(view))
+        self._found = False
 
     def state_dict(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -167,6 +206,8 @@ class WarmUp:
             "factor": self._factor,
             "limit": self._limit if math.isfinite(self._limit) else None,  # JSON has no infinity
             "found": self._found,
+            "goal": self._goal,
+            "same": self._same.state_dict(),
             "over": self._over,
         }
 
@@ -178,6 +219,8 @@ class WarmUp:
         self._first, self._last = int(state["first"]), int(state["last"])
         self._beat, self._over = int(state["beat"]), bool(state["over"])
         self._found = bool(state.get("found", False))  # absent before 0.2
+        self._goal = float(state["goal"])
+        self._same.load_state_dict(state["same"])
 
 
 def _scale(view: StepView) -> float:
