@@ -656,7 +656,7 @@ def test_the_state_of_another_engine_is_refused():
 
 def test_a_later_version_is_refused():
     _, _, tuner = trained(total_steps=20)
-    with pytest.raises(StateError, match="state of version 99; this hidlr reads version 3"):
+    with pytest.raises(StateError, match="state of version 99; this hidlr reads version 4"):
         tuner.load_state_dict({**tuner.state_dict(), "version": 99})
 
 

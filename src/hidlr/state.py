@@ -13,7 +13,7 @@ from hidlr.shards import laid_out, whole
 
 __all__ = ["TunerState", "loaded_trail", "saved_trail"]
 
-_VERSION = 3
+_VERSION = 4
 
 
 @dataclass(frozen=True)

@@ -289,7 +289,7 @@ class HiDLR:
         """Forget what an explosion left in the optimizer's averages and in BatchNorm's."""
         for parameter in (parameter for group in groups for parameter in group):
             unwrapped(self._optimizer).state.pop(parameter, None)
-        for module in self._modules:
+        for module in {own for root in self._modules for own in root.modules()}:
             reset = getattr(module, "reset_running_stats", None)
             if callable(reset) and not all(bool(own.isfinite().all()) for own in module.buffers(recurse=False)):
                 reset()

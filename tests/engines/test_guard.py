@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 
@@ -75,6 +76,34 @@ def test_a_descent_that_is_lost_again_is_noticed_far_below_the_start():
     # Batches that differ as much as that are no loss of anything.
     noisy = after(*[10.0] * Guard.opening, *[1.0, 5.0] * 20)
     assert [noisy.watch(loss) for loss in (5.0, 5.0, 5.0, 5.0)] == [1.0] * 4
+
+
+def test_lost_where_the_same_batch_was_far_better_at_the_average():
+    guard = after(10.0, 8.0, 3.0)  # a mean of 7 so far
+    limit = 2.0 + Guard.lost_at_once * (7.0 - 2.0)
+    assert not guard.lost(limit - 0.01, 2.0)
+    assert guard.lost(limit + 0.01, 2.0)
+
+
+def test_an_average_that_is_as_bad_or_unknown_is_nothing_to_go_back_to():
+    guard = after(2.0, 1.5, 1.0)
+    assert not guard.lost(9.0, 9.0)  # a hard batch, not a bad point
+    assert not guard.lost(math.inf, math.nan)
+    assert guard.lost(math.nan, 1.0)
+
+
+def test_a_loss_that_is_not_finite_is_always_left():
+    guard = after(2.0, 1.5, 1.0)
+    assert [guard.lost(5.0, 1.0) for _ in range(20)].count(True) == Guard.most_in_a_row
+    assert all(guard.lost(math.inf, 1.0) for _ in range(20))
+
+
+def test_beyond_is_another_order_than_start_and_descent():
+    guard = after(2.0, 1.5, 1.0)
+    assert not guard.beyond(1.0 + Guard.order * 1.5, 1.0)
+    assert guard.beyond(1.1 + Guard.order * 1.5, 1.0)
+    assert guard.beyond(math.nan, 1.0)
+    assert guard.beyond(math.inf, 1.0)
 
 
 @pytest.mark.parametrize("seen", [3, 8, 12])
