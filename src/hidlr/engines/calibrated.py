@@ -133,9 +133,10 @@ class Calibrated:
     def _go_back(self, view: StepView, average: float) -> Decision:
         self._warm_up.exploded(view)
         # A velocity would lead away again. Averages soon forget, unless what they met was of another size.
-        self._anew = view.build_up > 1 or self._guard.beyond(view.base, average)
+        forgets = view.build_up > 1 or self._guard.beyond(view.base, average)
+        self._anew = forgets and view.build_up == 1
         note = "the loss exploded: back to the average before, every rate halved"
-        return Decision(view.rates * self._guard.factor, "guard", note=note, returns=True, forgets=self._anew)
+        return Decision(view.rates * self._guard.factor, "guard", note=note, returns=True, forgets=forgets)
 
     def _shorten(self, view: StepView, measure: Measure) -> Decision:
         """After going back: an optimizer without averages may begin with far longer steps than those it took."""
@@ -143,7 +144,7 @@ class Calibrated:
         line = search_line(measure, view.moving.double().tolist(), float(view.slopes.nansum()), view.base, view.noise)
         if line is None:
             return Decision(view.rates, "calibrate", note="no minimum found along the step")
-        factor = min(1.0, self._warm_up.highest_start * line.minimum / view.build_up)
+        factor = min(1.0, self._warm_up.highest_start * line.minimum)
         return Decision(view.rates * factor, "calibrate")
 
     def _affordable(self) -> int:

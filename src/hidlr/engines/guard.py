@@ -22,6 +22,7 @@ class Guard:
     above = 1.1  # times the start; digits climbs out of a plateau 4% above it at good rates
     lost_share = 0.3  # of the descent from the start to the best
     lost_at_once = 0.75  # of the descent from the start to the average, on one batch
+    at_least = 0.25  # of the start: a heavy ball climbs out of the plateau of digits a tenth above it
     order = 3.0  # of the start or of the descent: beyond, gradients were of another size, and averages of them remember
     deviations = 4.0  # of the noise between batches; without this, a GRU's batches halved its rates
     factor = 0.5
@@ -55,7 +56,7 @@ class Guard:
         """
         if not math.isfinite(average):
             return False
-        allowed = max((self.above - 1) * abs(self._mean), self.lost_at_once * (self._mean - average))
+        allowed = max(self.at_least * abs(self._mean), self.lost_at_once * (self._mean - average))
         if math.isfinite(base) and (base - average <= allowed or self._exhausted):
             return False
         self._in_a_row += 1
