@@ -17,7 +17,7 @@ from benchmarks.progress import Progress, label
 from benchmarks.reference import Chosen
 from benchmarks.run import Result, engine_hash
 from benchmarks.runner import Outcome, Search, drive
-from benchmarks.scoring.load import RUNS
+from benchmarks.scoring.load import RESULTS
 from benchmarks.store import Store
 from hidlr.errors import InputError
 
@@ -39,6 +39,7 @@ examples:
   python -m benchmarks run --workload digits-vit --optimizer adamw --stage reference
   python -m benchmarks run --stage peers --method prodigy --data DIR
   python -m benchmarks run --stage hidlr --stale
+  python -m benchmarks run --suite outside
 
 A run that has a result is not repeated. Ctrl-C at will: the next call goes on.
 """
@@ -74,7 +75,7 @@ def _driven(
     searches: list[Search], args: argparse.Namespace, order: Order, again: Callable[[Result], bool], console: Console
 ) -> Outcome:
     with (
-        Store(args.results, again=again) as store,
+        Store(args.results or RESULTS[args.suite], again=again) as store,
         Progress(console) as progress,
         Pool(args.processes, order.data, order.find) as pool,
     ):
@@ -108,13 +109,14 @@ def again(*, stale: bool, retry: bool) -> Callable[[Result], bool]:
 
 
 def _order(args: argparse.Namespace) -> Order:
-    _check("workload", args.workload, workloads.names())
+    _check("workload", args.workload, workloads.SUITES[args.suite])
     _check("optimizer", args.optimizer, optimizers.names())
     _check("method", args.method, ("paper", "gen", *peers.PEERS, *peers.HEURISTICS))
     default = ["hidlr"] if args.tier == "quick" else ["all"] if args.tier == "full" else ["reference", "hidlr"]
     stages = args.stage or default
     order = Order(
         stages=tuple(name for name in STAGES if name in stages or "all" in stages),
+        suite=args.suite,
         workloads=tuple(args.workload),
         optimizers=tuple(args.optimizer),
         methods=tuple(args.method),
@@ -148,6 +150,7 @@ def _parser() -> argparse.ArgumentParser:
         f"{', '.join(QUICK)}; full: every stage",
     )
     add("--stage", action="append", choices=(*STAGES, "all"), help="see below (default: reference and hidlr)")
+    add("--suite", choices=tuple(RESULTS), default="main", help="main: the benchmark; outside: problems outside it")
     add("--workload", action="append", default=[], metavar="NAME", help="only this one; may be repeated")
     add("--optimizer", action="append", default=[], metavar="NAME", help="only this base optimizer; may be repeated")
     add("--method", action="append", default=[], metavar="NAME", help="only this peer or heuristic; may be repeated")
@@ -163,9 +166,8 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--results",
         type=Path,
-        default=RUNS,
         metavar="DIR",
-        help="folder of result files (default: benchmarks/results/runs)",
+        help="folder of result files (default: benchmarks/results/runs, or outside)",
     )
     add("--processes", type=int, default=2, metavar="N", help="runs at a time, one thread each (default: 2)")
     add(

@@ -37,6 +37,7 @@ class Order:
 
     Attributes:
         stages: names in `STAGES`.
+        suite: of workloads, one of `SUITES`.
         workloads: only these; empty means all.
         optimizers: only these; empty means all.
         methods: only these of the peers and heuristics; empty means all.
@@ -47,6 +48,7 @@ class Order:
     """
 
     stages: tuple[str, ...] = ("reference", "hidlr")
+    suite: str = "main"
     workloads: tuple[str, ...] = ()
     optimizers: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -69,7 +71,7 @@ def pairs(order: Order) -> list[Pair]:
     """Each workload with the base optimizers that it is benchmarked with, those that are asked for."""
     return [
         (pair.workload, pair.optimizer)
-        for pair in expected_pairs()
+        for pair in expected_pairs(order.suite)
         if pair.workload in (order.workloads or [pair.workload])
         and pair.optimizer in (order.optimizers or [pair.optimizer])
     ]

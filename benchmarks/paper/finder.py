@@ -61,11 +61,9 @@ def kind(name: str) -> type[Workload]:
     Raises:
         InputError: there is none of that name.
     """
-    if name not in workloads._WORKLOADS:
+    if name not in workloads.names():
         raise InputError(f"unknown workload {name!r}: there are {', '.join(workloads.names())}.")
-    module, cls = workloads._WORKLOADS[name]
-    found: type[Workload] = getattr(import_module(f"benchmarks.workloads.{module}"), cls)
-    return found
+    return workloads.class_of(name)
 
 
 def names() -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.scoring.load import RUNS
+from benchmarks.scoring.load import RESULTS
 from benchmarks.scoring.results import load_results
 from benchmarks.scoring.tables import TABLES
 from benchmarks.scoring.targets import all_targets
@@ -18,7 +18,7 @@ def score(argv: Sequence[str] | None = None) -> int:
     parser = _parser("score", "print `T1 pass|fail figure` for each target; exit 0 only if all pass")
     parser.add_argument("-v", "--verbose", action="store_true", help="pair by pair, and which runs are missing")
     args = parser.parse_args(argv)
-    results = load_results(args.results)
+    results = load_results(args.results, args.suite)
     engines = {run.engine for run in results.runs if run.config.method == "hidlr" and run.engine}
     if len(engines) > 1:
         print(f"hidlr's runs are of {len(engines)} versions of the engine: run them again", file=sys.stderr)
@@ -39,7 +39,7 @@ def table(argv: Sequence[str] | None = None) -> int:
     unknown = [name for name in args.names if name not in TABLES]
     if unknown:
         parser.error(f"unknown table {unknown[0]!r}: there are {', '.join(TABLES)}")
-    results = load_results(args.results)
+    results = load_results(args.results, args.suite)
     print("\n\n".join(f"## {name}\n\n{TABLES[name](results)}" for name in args.names or TABLES))
     if args.plots:
         from benchmarks.scoring import plots  # matplotlib: only for this
@@ -51,5 +51,6 @@ def table(argv: Sequence[str] | None = None) -> int:
 
 def _parser(name: str, description: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=f"python -m benchmarks {name}", description=description)
-    parser.add_argument("--results", type=Path, default=RUNS, metavar="DIR", help="folder of result files")
+    parser.add_argument("--suite", choices=tuple(RESULTS), default="main", help="of workloads (default: main)")
+    parser.add_argument("--results", type=Path, metavar="DIR", help="folder of result files (default: the suite's)")
     return parser

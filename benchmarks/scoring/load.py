@@ -7,9 +7,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RUNS", "Config", "Pair", "Run", "load_runs", "parse_run"]
+__all__ = ["RESULTS", "Config", "Pair", "Run", "load_runs", "parse_run"]
 
-RUNS = Path(__file__).parent.parent / "results" / "runs"
+_RESULTS = Path(__file__).parent.parent / "results"
+RESULTS = {"main": _RESULTS / "runs", "outside": _RESULTS / "outside"}
+"""Folders of result files by suite."""
 
 
 @dataclass(frozen=True, order=True)
@@ -107,7 +109,7 @@ def parse_run(line: str) -> Run:
         raise ValueError(f"not a result: {error!r}") from error
 
 
-def load_runs(folder: Path = RUNS) -> tuple[Run, ...]:
+def load_runs(folder: Path = RESULTS["main"]) -> tuple[Run, ...]:
     """All runs in a folder's `*.jsonl`; of several with the same config the last one counts.
 
     A last line cut short (the runner was killed) is passed over.

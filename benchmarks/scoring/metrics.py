@@ -3,7 +3,6 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 from benchmarks.scoring.load import Pair, Run
@@ -82,11 +81,11 @@ def metric_of(workload: str) -> Metric:
     )
 
 
-def expected_pairs() -> tuple[Pair, ...]:
-    """Each registered workload with each optimizer that it is benchmarked with."""
+def expected_pairs(suite: str = "main") -> tuple[Pair, ...]:
+    """Each workload of a suite with each optimizer that it is benchmarked with."""
     from benchmarks import workloads
 
-    return tuple(Pair(name, optimizer) for name in workloads.names() for optimizer in _optimizers(name))
+    return tuple(Pair(name, optimizer) for name in workloads.SUITES[suite] for optimizer in _optimizers(name))
 
 
 def _optimizers(workload: str) -> tuple[str, ...]:
@@ -100,9 +99,6 @@ def _optimizers(workload: str) -> tuple[str, ...]:
 def _class(workload: str) -> "type[Workload]":
     from benchmarks import workloads
 
-    # The registry's own way, `get`, constructs the workload, which reads its data.
-    if workload not in workloads._WORKLOADS:
+    if workload not in workloads.names():
         raise ValueError(f"results of an unknown workload {workload!r}: register it in benchmarks/workloads, or delete")
-    module, name = workloads._WORKLOADS[workload]
-    cls: type[Workload] = getattr(import_module(f"benchmarks.workloads.{module}"), name)
-    return cls
+    return workloads.class_of(workload)

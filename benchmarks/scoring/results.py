@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.scoring.load import RUNS, Config, Pair, Run, load_runs
+from benchmarks.scoring.load import RESULTS, Config, Pair, Run, load_runs
 from benchmarks.scoring.metrics import Metric, expected_pairs, metric_of
 from benchmarks.scoring.statistics import Comparison, compare
 
@@ -131,13 +131,13 @@ class Results:
         return max(settings.values(), key=merit)
 
 
-def load_results(folder: Path = RUNS) -> Results:
-    """The results in a folder, with what the workloads' classes say of their metrics."""
+def load_results(folder: Path | None = None, suite: str = "main") -> Results:
+    """The results in a folder (the suite's), with what the workloads' classes say of their metrics."""
     from benchmarks.peers import HEURISTICS
 
-    runs = load_runs(folder)
+    runs = load_runs(folder or RESULTS[suite])
     metrics = {name: metric_of(name) for name in dict.fromkeys(run.config.workload for run in runs)}
-    return Results(runs, metrics, frozenset(HEURISTICS), expected_pairs())
+    return Results(runs, metrics, frozenset(HEURISTICS), expected_pairs(suite))
 
 
 def by_seed(runs: Iterable[Run], metric: Metric) -> dict[int, float]:

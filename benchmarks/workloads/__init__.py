@@ -1,6 +1,7 @@
 """The benchmark's training problems by name; each is imported, and its data read, when asked for."""
 
 import difflib
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from benchmarks.data import MissingDataError
 from hidlr.errors import InputError
 from hidlr.workloads.base import Workload
 
-__all__ = ["MissingDataError", "get", "names"]
+__all__ = ["SUITES", "MissingDataError", "class_of", "get", "names"]
 
 # Module and class; some need scikit-learn, transformers or a data folder.
 _WORKLOADS = {
@@ -31,10 +32,40 @@ _WORKLOADS = {
     "ellipse": ("functions", "Ellipse"),
 }
 
+# No target speaks of these: kinds of problems that the engine was not made on.
+_OUTSIDE = {
+    "digits-conv": ("outside", "DigitsConv"),
+    "digits-batchnorm": ("outside", "DigitsBatchNorm"),
+    "digits-gru": ("outside", "DigitsGru"),
+    "digits-autoencoder": ("outside", "DigitsAutoencoder"),
+    "digits-vae": ("outside", "DigitsVae"),
+    "word-pairs": ("outside", "WordPairs"),
+    "tiny-bert": ("outside", "TinyBert"),
+    "sine-full-batch": ("outside", "SineFullBatch"),
+    "quadratic-full-batch": ("outside", "QuadraticFullBatch"),
+}
+
+_ALL = {**_WORKLOADS, **_OUTSIDE}
+
+SUITES = {"main": tuple(_WORKLOADS), "outside": tuple(_OUTSIDE)}
+"""Names of workloads by what they are for: the benchmark, and problems outside it."""
+
 
 def names() -> tuple[str, ...]:
-    """Names of all workloads."""
-    return tuple(_WORKLOADS)
+    """Names of all workloads, of every suite."""
+    return tuple(_ALL)
+
+
+def class_of(name: str) -> type[Workload]:
+    """The class of a workload; nothing is constructed, and no data is read.
+
+    Raises:
+        KeyError: there is none of that name.
+        ImportError: a package that it needs is absent.
+    """
+    module, cls = _ALL[name]
+    found: type[Workload] = getattr(import_module(f"benchmarks.workloads.{module}"), cls)
+    return found
 
 
 def get(name: str, data: Path | None = None) -> Workload:
@@ -48,10 +79,9 @@ def get(name: str, data: Path | None = None) -> Workload:
         InputError: there is none of that name; the message suggests the nearest.
         MissingDataError: its data is absent and cannot be fetched.
     """
-    if name not in _WORKLOADS:
-        near = difflib.get_close_matches(name, _WORKLOADS, n=1)
+    if name not in _ALL:
+        near = difflib.get_close_matches(name, _ALL, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"unknown workload {name!r}: {hint}There are {', '.join(_WORKLOADS)}.")
-    module, cls = _WORKLOADS[name]
-    workload: Workload = getattr(import_module(f"benchmarks.workloads.{module}"), cls)(data)
-    return workload
+        raise InputError(f"unknown workload {name!r}: {hint}There are {', '.join(_ALL)}.")
+    cls: Callable[[Path | None], Workload] = class_of(name)  # those of the benchmark take the data folder
+    return cls(data)
