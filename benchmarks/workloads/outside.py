@@ -4,6 +4,7 @@ Small, and without downloads. They look for runs that break, so each is trained 
 """
 
 import math
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -19,11 +20,13 @@ __all__ = [
     "DigitsBatchNorm",
     "DigitsConv",
     "DigitsGru",
+    "DigitsGruLong",
     "DigitsVae",
     "QuadraticFullBatch",
     "SineFullBatch",
     "TinyBert",
     "WordPairs",
+    "WordPairsLong",
 ]
 
 _FLOOR = -12.0
@@ -128,6 +131,15 @@ class DigitsGru(_Digits):
         return _Gru()
 
 
+class DigitsGruLong(DigitsGru):
+    """The same for ten times as long: settings chosen on short runs must not be settings for short runs."""
+
+    name = "digits-gru-long"
+    description = "the same for 3,000 steps"
+    optimizers = ("adamw", "momentum")
+    defaults = replace(DigitsGru.defaults, steps=3000)
+
+
 class DigitsAutoencoder(_Digits):
     """A narrow deep perceptron that gives its input back: mean squared error."""
 
@@ -189,6 +201,15 @@ class WordPairs(_Outside):
     def model(self) -> nn.Module:
         """32 numbers a word."""
         return nn.Sequential(nn.Embedding(400, 32), nn.Linear(32, 400))
+
+
+class WordPairsLong(WordPairs):
+    """The same for ten times as long."""
+
+    name = "word-pairs-long"
+    description = "the same for 4,000 steps"
+    optimizers = ("adamw", "sgd")
+    defaults = replace(WordPairs.defaults, steps=4000)
 
 
 class TinyBert(_Outside):

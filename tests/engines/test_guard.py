@@ -115,3 +115,16 @@ def test_continues_from_its_state(seen):
     second.load_state_dict(json.loads(json.dumps(first.state_dict())))
     assert begun + [second.watch(loss) for loss in losses[seen:]] == expected
     assert second.state_dict() == whole.state_dict()
+
+
+def test_next_to_nothing_is_a_thousandth_of_the_start():
+    guard = Guard()
+    for _ in range(8):
+        guard.watch(2.0)
+    assert not guard.spent
+    for _ in range(40):
+        guard.watch(1e-3)
+    assert guard.spent
+    for _ in range(40):
+        guard.watch(3e-3)
+    assert not guard.spent

@@ -1,6 +1,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -91,11 +92,39 @@ def test_ends_after_its_share_of_the_run_wherever_it_is():
 
 def test_a_large_gradient_long_ago_does_not_outweigh_the_present():
     # The loss was a thousand times steeper at first, with its minimum elsewhere.
-    warm_up = begun()
+    warm_up = begun(steps=100)
     for step in range(1, 30):
         steepness, xi = (1e3, 0.01) if step < 20 else (1.0, 2.0)
         factor = warm_up.follow(view_at(step, 0.1), steepness, steepness / xi)
     assert factor == WarmUp.rise**2
+
+
+def wander(steps, probes):
+    """Rates after noise about a balance: the minimum lies in turn at half and at twice where it is well."""
+    warm_up = begun(steps=steps)
+    warm_up.follow(view_at(1, 0.1), 1.0, 10.0)  # arrived
+    rates = [0.1]
+    for k in range(probes):
+        xi = (0.5, 2.0)[k % 2] / WarmUp.gain
+        rates.append(rates[-1] * warm_up.follow(view_at(2 + k, rates[-1]), 1.0, 1 / xi))
+    return rates[10:]
+
+
+def test_in_a_long_run_a_single_probe_counts_for_less():
+    short, long = wander(200, 40), wander(20_000, 40)
+    changes = [max(abs(math.log(b / a)) for a, b in itertools.pairwise(rates)) for rates in (short, long)]
+    assert changes[1] < changes[0] / 10
+
+
+def test_before_the_climb_has_arrived_a_long_run_is_as_fast_as_a_short_one():
+    factors = [begun(steps=steps).follow(view_at(1, 0.1), 1.0, 0.5) for steps in (200, 20_000)]
+    assert factors[0] == factors[1] > 1
+
+
+def test_next_to_nothing_left_of_the_loss_raises_no_rate():
+    kept, raised = (begun(steps=200).follow(view_at(1, 0.1), 1.0, 0.1, spent=spent) for spent in (True, False))
+    assert (kept, raised > 1) == (1.0, True)
+    assert begun(steps=200).follow(view_at(1, 0.1), 1.0, 100.0, spent=True) < 1  # but lowers it
 
 
 def test_a_way_below_the_noise_of_the_loss_moves_nothing():
@@ -136,11 +165,11 @@ def test_once_the_minimum_lay_behind_it_climbs_slowly():
     beyond, a_little_before = (1.0, 2.0), (1.0, 1.2)  # xi = 1/2, 0.83
 
     def then(*ways, stuck=False):
-        warm_up = WarmUp(Budget(0.1, 2000, None), 7)
+        warm_up = WarmUp(Budget(0.1, 400, None), 7)
         warm_up.begin(view_at(0, 1.0))
         warm_up.follow(view_at(7, 0.1), *beyond, stuck=stuck)
         factors = [warm_up.follow(view_at(7 * k, 0.1), *way) for k, way in enumerate(ways, start=2)]
-        restored = WarmUp(Budget(0.1, 2000, None), 7)
+        restored = WarmUp(Budget(0.1, 400, None), 7)
         restored.load_state_dict(json.loads(json.dumps(warm_up.state_dict())))
         assert restored.follow(view_at(84, 0.1), *ways[-1]) == warm_up.follow(view_at(84, 0.1), *ways[-1])
         return factors

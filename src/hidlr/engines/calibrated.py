@@ -154,7 +154,7 @@ class Calibrated:
     def _climb(self, view: StepView, measure: Measure, decrease: float) -> Decision:
         if view.back is not None:
             way = _way(view.back, view.base, decrease, self._trust_slopes)
-            factor = self._warm_up.follow(view, *way, stuck=self._guard.stuck)
+            factor = self._warm_up.follow(view, *way, stuck=self._guard.stuck, spent=self._guard.spent)
             if self._warm_up.exact and view.momentum == 0:
                 # On the same batch the own step's parabola is that of the steps to come: stay within its edge.
                 slope, curvature = self._own_step(view, measure)

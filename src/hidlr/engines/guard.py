@@ -30,6 +30,7 @@ class Guard:
     most = 12  # halvings in a run
     opening = 8  # probes whose mean and deviation are the start
     decay = 0.7  # of the averages that are compared
+    nothing = 1e-3  # of the start
 
     def __init__(self) -> None:
         self._seen = 0
@@ -105,6 +106,11 @@ class Guard:
     def stuck(self) -> bool:
         """Whether the loss has not come down from its start yet by as much as would be alarming upwards."""
         return self._best > self._mean - (self.above - 1) * abs(self._mean)
+
+    @property
+    def spent(self) -> bool:
+        """Whether next to nothing is left of the loss: whatever a measurement promises is not worth a risk."""
+        return abs(self._recent.value) < self.nothing * abs(self._mean)
 
     def _settle(self, base: float, recent: float) -> None:
         if math.isfinite(self._last):

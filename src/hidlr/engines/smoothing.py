@@ -47,6 +47,10 @@ class Parabola:
         self.slope = Average(decay)
         self.curvature = Average(decay)
 
+    def forget(self, decay: float) -> None:
+        """Change the weight of the past from now on."""
+        self.slope.decay = self.curvature.decay = decay
+
     def add(self, slope: float, curvature: float) -> None:
         """Take one measurement: slope (loss / rate) and curvature (loss / rate^2)."""
         self.slope.add(slope)

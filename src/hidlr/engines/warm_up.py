@@ -51,6 +51,8 @@ class WarmUp:
     steepest_sure = 1.5  # and at a probe
     found = 0.7  # xi below which the climb has arrived, once the loss has come down
     steepest_found = 1.1  # rise at a probe from then on; what noise asks for is not followed far
+    usual = 30  # probes of a warm-up; with more of them each counts for less once the climb has arrived
+    far = 0.1  # xi below which it counts for more again
     highest = 2.0  # rise at a probe, however few there are
     # Where all batches are the same there is no noise to wait out.
     leap = 0.5  # of the first step's own minimum, where to go once that is known and the minimum lies ahead
@@ -72,7 +74,7 @@ class WarmUp:
         self._rise = 1.0  # of the scale at a probe, at most
         self._factor = 1.0  # of the schedule, at the last probe
         self._limit = math.inf  # of the tuned rates' scale
-        self._found = False
+        self._found = self._arrived = False
         self._over = False
         self._same = SameBatch()
         self._goal = 0.0  # of the tuned rates' scale, if all batches should be the same
@@ -129,7 +131,14 @@ class WarmUp:
         return start * unit
 
     def follow(
-        self, view: StepView, slope: float, curvature: float, *, seen: bool = False, stuck: bool = False
+        self,
+        view: StepView,
+        slope: float,
+        curvature: float,
+        *,
+        seen: bool = False,
+        stuck: bool = False,
+        spent: bool = False,
     ) -> float:
         """The factor on all rates that one measurement asks for; 1 if it says nothing.
 
@@ -140,6 +149,8 @@ class WarmUp:
             seen: the measurement is of the step itself, on its own batch, instead.
             stuck: the loss has not come down since the start. Steps as small as the gradients of a plateau (those
                 of plain descent or a heavy ball) say nothing but noise of it, and climb until they leave it.
+            spent: next to nothing is left of the loss: rates that rose with its last thousandth would be far too
+                high for the first hard batch. Without noise there is none.
         """
         smooth = self._same.found
         # Gradients shrink tenfold within a few steps of a start: without a size of its own each probe would
@@ -153,6 +164,9 @@ class WarmUp:
         if not 30 * view.noise < size < math.inf:
             return 1.0  # nothing to be seen: hold
         first = not self._way.slope.weight
+        slow = self._arrived and not smooth
+        pace = min(1.0, self.usual * self._beat / (self._last - self._first)) if slow else 1.0
+        self._way.forget(self.decay**pace)
         self._way.add(slope / size, curvature / size)
         down, bend = self._way.slope.value, self._way.curvature.value
         if down <= 0 and bend <= 0:
@@ -164,7 +178,7 @@ class WarmUp:
         if ahead > 1:
             self._found = False  # what looked like arriving was a first swing
         elif xi < self.found and not seen and not stuck and not smooth:
-            self._found = True
+            self._found = self._arrived = True
         steepest = min(self._rise, self.steepest_found) if self._found else self._rise
         if smooth:
             steepest = max(steepest, min(self.rise_smooth**self._beat, self.steepest_smooth))
@@ -183,8 +197,11 @@ class WarmUp:
             wanted = max(wanted, self._rise)
         if smooth and self._over:
             raised = True  # after a fast climb somebody should see where it led
+        if spent and not smooth:
+            raised = True
         highest = 1.0 if raised else min(steepest, self._limit / _scale(view))
-        return max(min(wanted, highest), self.fall)
+        # Rates that are far too high must come down in time.
+        return math.pow(max(min(wanted, highest), self.fall), math.sqrt(pace) if xi < self.far else pace)
 
     def compare(self, view: StepView, average: float) -> None:
         """Learn whether other batches have the same loss."""
@@ -206,6 +223,7 @@ class WarmUp:
             "factor": self._factor,
             "limit": self._limit if math.isfinite(self._limit) else None,  # JSON has no infinity
             "found": self._found,
+            "arrived": self._arrived,
             "goal": self._goal,
             "same": self._same.state_dict(),
             "over": self._over,
@@ -219,6 +237,7 @@ class WarmUp:
         self._first, self._last = int(state["first"]), int(state["last"])
         self._beat, self._over = int(state["beat"]), bool(state["over"])
         self._found = bool(state.get("found", False))  # absent before 0.2
+        self._arrived = bool(state.get("arrived", self._found))
         self._goal = float(state["goal"])
         self._same.load_state_dict(state["same"])
 
