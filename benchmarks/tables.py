@@ -106,6 +106,16 @@ def climb() -> str:
     return _variants("climb.jsonl")
 
 
+def pace() -> str:
+    """The same of how much a probe counts in runs eight times as long."""
+    return _variants("pace.jsonl")
+
+
+def start() -> str:
+    """The same of where the climb starts, and of how often is probed."""
+    return _variants("start.jsonl")
+
+
 def fixed_rates() -> str:
     """What looking back sees at fixed multiples of the tuned rate, and where such runs end."""
     rows = [json.loads(line) for line in (RESULTS / "fixed_rates.jsonl").read_text().splitlines()]
@@ -120,13 +130,13 @@ def fixed_rates() -> str:
     return "\n".join(lines)
 
 
-def _scored(name: str) -> Callable[[], str]:
+def _scored(name: str, suite: str = "main") -> Callable[[], str]:
     """A table of `benchmarks.scoring`."""
 
     def made() -> str:
         from benchmarks.scoring import results, tables
 
-        return tables.TABLES[name](results.load_results())
+        return tables.TABLES[name](results.load_results(suite=suite))
 
     return made
 
@@ -136,9 +146,12 @@ TABLES: dict[str, Callable[[], str]] = {
     "look_back": look_back,
     "trailing": trailing,
     "climb": climb,
+    "pace": pace,
+    "start": start,
     "fixed_rates": fixed_rates,
     "overhead": overhead,
     **{name: _scored(name) for name in ("pairs", "peers", "ceiling", "targets")},
+    "outside": _scored("pairs", "outside"),
     **estimators_report.TABLES,
     **conformance.TABLES,
     **scaling.TABLES,
