@@ -124,6 +124,8 @@ def _order(args: argparse.Namespace) -> Order:
         data=data_folder(args.data),
     )
     if args.tier == "quick":
+        if not set(QUICK) & set(order.workloads or workloads.SUITES[args.suite]):
+            raise InputError(f"the quick tier is of {', '.join(QUICK)}: name one of these, or leave --tier out.")
         order = order.quick()
     return replace(order, seeds=args.seeds or order.seeds)
 

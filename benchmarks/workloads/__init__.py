@@ -32,7 +32,7 @@ _WORKLOADS = {
     "ellipse": ("functions", "Ellipse"),
 }
 
-# No target speaks of these: kinds of problems that the engine was not made on.
+# No target speaks of these: kinds of problems that the benchmark lacks.
 _OUTSIDE = {
     "digits-conv": ("outside", "DigitsConv"),
     "digits-batchnorm": ("outside", "DigitsBatchNorm"),

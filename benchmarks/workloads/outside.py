@@ -1,9 +1,10 @@
-"""Kinds of problems the default engine was not made on: recurrent, normalised by the batch, sampled, full-batch.
+"""Kinds of problems that the benchmark lacks: recurrent, normalised by the batch, sampled, long, full-batch.
 
 Small, and without downloads. They look for runs that break, so each is trained by optimizers that suit it badly too.
 """
 
 import math
+from abc import abstractmethod
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -59,9 +60,9 @@ class _Outside(Workload):
             torch.manual_seed(seed)
             return self.model()
 
+    @abstractmethod
     def model(self) -> nn.Module:
         """A freshly initialised model; draws from the global random state."""
-        raise NotImplementedError
 
     def batch(self, step: int, seed: int) -> Batch:
         """Inputs and targets."""

@@ -116,6 +116,20 @@ def test_in_a_long_run_a_single_probe_counts_for_less():
     assert changes[1] < changes[0] / 10
 
 
+def test_a_long_run_continues_from_its_state():
+    arrived, ahead = (1.0, 10.0), (1.0, 0.2)
+    warm_up = begun(steps=20_000)
+    for step, way in enumerate((arrived, *[ahead] * 400), start=1):
+        warm_up.follow(view_at(step, 0.1), *way)
+    state = json.loads(json.dumps(warm_up.state_dict()))
+    assert (state["found"], state["arrived"]) == (False, True)  # the minimum lies ahead again
+    restored = begun(steps=20_000)
+    restored.load_state_dict(state)
+    factor = restored.follow(view_at(402, 0.1), *ahead)
+    assert factor == warm_up.follow(view_at(402, 0.1), *ahead)
+    assert 1 < factor < 1.01
+
+
 def test_before_the_climb_has_arrived_a_long_run_is_as_fast_as_a_short_one():
     factors = [begun(steps=steps).follow(view_at(1, 0.1), 1.0, 0.5) for steps in (200, 20_000)]
     assert factors[0] == factors[1] > 1
